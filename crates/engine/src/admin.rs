@@ -1,0 +1,223 @@
+//! What operators can ask, and the one snapshot that answers them.
+//!
+//! Owns [`Request`], [`Reply`] and [`Status`] and their texts. `status`, its JSON and everything else that shows the
+//! daemon's state read the same [`Status`]. Spans are seconds in JSON.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What an operator can ask a running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Show everything.
+    Status,
+    /// Give the addresses to a peer and stay a backup of last resort.
+    HandOver,
+    /// End [`Request::HandOver`]: take part with the configured priority again.
+    Resume,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// It was done, or is under way.
+    Done,
+    /// It was not done, and why.
+    Refused(String),
+}
+
+/// Everything there is to see of a daemon at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the daemon.
+    pub version: String,
+    /// Since the daemon started.
+    #[serde(with = "seconds")]
+    pub uptime: Duration,
+    /// Whether it is handing over in order to exit.
+    pub stopping: bool,
+    /// In the order of the plan.
+    pub routers: Vec<RouterStatus>,
+    /// In the order of the plan.
+    pub scripts: Vec<ScriptStatus>,
+    /// In the order of the plan.
+    pub frontends: Vec<FrontendStatus>,
+    /// In the order of the plan.
+    pub pools: Vec<PoolStatus>,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterStatus {
+    /// The instance's name.
+    pub name: String,
+    /// The interface adverts travel on.
+    pub interface: String,
+    /// The virtual router's identifier.
+    pub vrid: u8,
+    /// `active`, `backup`, `fault`, `initialize`, `handing over` or `stopped`.
+    pub state: String,
+    /// Why it is in that state, as a sentence: "backup because 192.168.2.141 advertises 120 > 100".
+    pub reason: String,
+    /// How long it has been in that state.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+    /// As configured.
+    pub priority: u8,
+    /// After tracking; 0 in a fault.
+    pub effective_priority: u8,
+    /// What tracking changed, one phrase each: "chk_haproxy failed: -20".
+    pub tracking: Vec<String>,
+    /// The active router's address, when it is another.
+    pub active_peer: Option<String>,
+    /// Virtual addresses, `address/prefix`.
+    pub addresses: Vec<String>,
+    /// Whether the addresses are installed here.
+    pub addresses_installed: bool,
+    /// How often it became active.
+    pub transitions_to_active: u64,
+    /// Adverts sent.
+    pub adverts_sent: u64,
+    /// Valid adverts received.
+    pub adverts_received: u64,
+    /// Datagrams refused, by reason, most recent detail with each.
+    pub refused: Vec<RefusedStatus>,
+}
+
+/// Datagrams refused for one reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusedStatus {
+    /// The reason's stable name.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+    /// The latest, as a sentence.
+    pub latest: String,
+}
+
+/// One tracked script.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScriptStatus {
+    /// Its name.
+    pub name: String,
+    /// `good`, `bad` or `unknown`.
+    pub state: String,
+    /// How long it has been in that state.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+    /// How the latest run ended, as a phrase.
+    pub latest: String,
+}
+
+/// One frontend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrontendStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub binds: Vec<String>,
+    /// Connections now.
+    pub sessions: u32,
+    /// Most connections at once.
+    pub sessions_max: u32,
+    /// Connections so far.
+    pub sessions_total: u64,
+}
+
+/// One pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// How a server is chosen.
+    pub algorithm: String,
+    /// Connections waiting for a slot now.
+    pub queued: u32,
+    /// Connections that gave up waiting.
+    pub queue_timeouts: u64,
+    /// Connections that found no usable server.
+    pub no_server: u64,
+    /// In the order of the file.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// `up`, `up, going down`, `down`, `down, going up`, `no check` or `maintenance`.
+    pub state: String,
+    /// How long it has been up or down.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+    /// The latest check in HAProxy's words ("L4OK in 1ms", "L7STS/500 in 3ms"), with its detail.
+    pub check: Option<String>,
+    /// How long ago that check ended.
+    #[serde(with = "optional_seconds")]
+    pub checked: Option<Duration>,
+    /// As configured.
+    pub weight: u16,
+    /// After slow start.
+    pub effective_weight: u16,
+    /// Whether it is a backup server.
+    pub backup: bool,
+    /// Connections now.
+    pub sessions: u32,
+    /// Its limit now.
+    pub maxconn: Option<u32>,
+    /// Most connections at once.
+    pub sessions_max: u32,
+    /// Connections so far.
+    pub sessions_total: u64,
+    /// Connects that failed.
+    pub connect_errors: u64,
+    /// Connects tried again.
+    pub retries: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+}
+
+/// A [`Duration`] as a number of seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(duration.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// An optional [`Duration`] as a number of seconds or null.
+mod optional_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's `with` passes a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds: Option<f64> = Option::deserialize(deserializer)?;
+        seconds.map(Duration::try_from_secs_f64).transpose().map_err(serde::de::Error::custom)
+    }
+}

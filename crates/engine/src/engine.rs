@@ -1,0 +1,271 @@
+//! The engine: routes inputs to the machines and collects what they want done.
+//!
+//! Owns [`Input`], the list of everything the daemon can learn, and [`Output`], the list of everything it can ever do.
+//! It decides nothing itself but the order of a shutdown: VRRP lets go of the addresses, then the daemon exits.
+//!
+//! Use it as a machine with four verbs: give it what happened ([`Engine::handle`]) or that time has passed
+//! ([`Engine::handle_timeout`]), carry out all of [`Engine::poll_output`] in order, and come back no later than
+//! [`Engine::poll_timeout`] says.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin::{Reply, Request, Status};
+use crate::event::Event;
+use crate::health::Health;
+use crate::health::check::Verdict;
+use crate::plan::{Plan, ScriptId, ServerId, VirtualAddress};
+use crate::serving::Serving;
+use crate::time::{Deadline, Instant};
+use crate::vrrp::Vrrp;
+use crate::vrrp::track::ScriptOutcome;
+
+/// Everything the daemon can learn.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// An IP datagram of protocol 112 arrived.
+    Datagram {
+        /// The interface it arrived on.
+        interface: &'a str,
+        /// The whole datagram, from its IP header on.
+        datagram: &'a [u8],
+    },
+    /// An interface that a router uses was looked at: at start, and whenever the kernel says it changed.
+    Interface {
+        /// Its name.
+        name: &'a str,
+        /// What it can do; `None` when it does not exist.
+        state: Option<InterfaceState>,
+    },
+    /// Somebody else removed an address (the kernel's expiry of a lifetime included).
+    AddressGone {
+        /// The interface it was on.
+        interface: &'a str,
+        /// The address.
+        address: IpAddr,
+    },
+    /// An [`Output::InstallAddress`] failed.
+    InstallFailed {
+        /// What could not be installed.
+        address: &'a VirtualAddress,
+        /// The kernel's reason, for people.
+        reason: String,
+    },
+    /// An [`Output::SendAdvert`] failed.
+    SendFailed {
+        /// The interface it should have left by.
+        interface: &'a str,
+        /// The kernel's reason, for people.
+        reason: String,
+    },
+    /// A run that [`Output::RunScript`] asked for ended.
+    ScriptFinished {
+        /// The script.
+        script: ScriptId,
+        /// The run, as [`Output::RunScript`] numbered it.
+        run: u64,
+        /// How it ended.
+        outcome: ScriptOutcome,
+    },
+    /// A check that [`Output::StartCheck`] asked for ended.
+    CheckFinished {
+        /// The server.
+        server: ServerId,
+        /// The attempt, as [`Output::StartCheck`] numbered it.
+        attempt: u64,
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// An operator asks; the answer is an [`Output::Reply`] with the same `ticket`.
+    Request {
+        /// Chosen by the caller.
+        ticket: u64,
+        /// What is asked.
+        request: Request,
+    },
+    /// The daemon was asked to stop: hand over first, then exit.
+    Stop,
+}
+
+/// What an interface can do for a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceState {
+    /// Administratively up, with a carrier.
+    pub running: bool,
+    /// Its IPv4 addresses with their prefix lengths, primary ones first, virtual ones included.
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+}
+
+/// Everything the daemon can ever do.
+#[derive(Debug)]
+pub enum Output {
+    /// Put this IPv4 datagram on the wire as it is.
+    SendAdvert {
+        /// The interface it leaves by.
+        interface: String,
+        /// Where it goes; the same as in its header.
+        destination: Ipv4Addr,
+        /// The whole datagram, from its IP header on.
+        datagram: Vec<u8>,
+    },
+    /// Put an address on its interface, or renew its lifetime if it is there.
+    InstallAddress {
+        /// The address.
+        address: VirtualAddress,
+        /// When the kernel removes it by itself unless it is renewed; `None` is never.
+        lifetime: Option<Duration>,
+    },
+    /// Take an address off its interface; fine if it is not there.
+    RemoveAddress {
+        /// The address.
+        address: VirtualAddress,
+    },
+    /// Broadcast one gratuitous ARP request for an address.
+    Announce {
+        /// The interface whose hardware address it carries.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Run a tracked script once.
+    RunScript {
+        /// The script.
+        script: ScriptId,
+        /// Comes back in [`Input::ScriptFinished`].
+        run: u64,
+    },
+    /// Check a server once.
+    StartCheck {
+        /// The server.
+        server: ServerId,
+        /// Comes back in [`Input::CheckFinished`].
+        attempt: u64,
+    },
+    /// Give the data plane a new view.
+    Publish(Arc<Serving>),
+    /// Close the connections of a server.
+    ShutdownSessions {
+        /// The server.
+        server: ServerId,
+    },
+    /// Answer an operator.
+    Reply {
+        /// The ticket of the request.
+        ticket: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Say something.
+    Event(Event),
+    /// Everything is handed over: end the process.
+    Exit,
+}
+
+/// All decisions of one daemon.
+#[derive(Debug)]
+pub struct Engine {
+    started: Instant,
+    vrrp: Vrrp,
+    health: Health,
+    outputs: VecDeque<Output>,
+    stopping: bool,
+    exited: bool,
+}
+
+impl Engine {
+    /// An engine that carries out `plan` from `now` on. `seed` decides every random choice it makes.
+    pub fn new(plan: Arc<Plan>, seed: u64, now: Instant) -> Self {
+        let mut engine = Self {
+            started: now,
+            vrrp: Vrrp::new(&plan, now),
+            health: Health::new(plan, seed, now),
+            outputs: VecDeque::new(),
+            stopping: false,
+            exited: false,
+        };
+        engine.collect();
+        engine
+    }
+
+    /// Takes in what happened at `now`.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Datagram { interface, datagram } => self.vrrp.handle_datagram(interface, datagram, now),
+            Input::Interface { name, state } => self.vrrp.handle_interface(name, state, now),
+            Input::AddressGone { interface, address } => {
+                self.vrrp.handle_address_gone(interface, address, now);
+            }
+            Input::InstallFailed { address, reason } => self.vrrp.handle_install_failed(address, reason, now),
+            Input::SendFailed { interface, reason } => self.vrrp.handle_send_failed(interface, reason, now),
+            Input::ScriptFinished { script, run, outcome } => {
+                self.vrrp.handle_script_finished(script, run, outcome, now);
+            }
+            Input::CheckFinished { server, attempt, verdict } => {
+                self.health.handle_check_finished(server, attempt, verdict, now);
+            }
+            Input::Request { ticket, request } => self.handle_request(ticket, request, now),
+            Input::Stop => {
+                self.stopping = true;
+                self.vrrp.handle_stop(now);
+            }
+        }
+        self.collect();
+    }
+
+    /// Does what is due at `now`. Calling it early or late is harmless: machines compare clocks.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.vrrp.handle_timeout(now);
+        self.health.handle_timeout(now);
+        self.collect();
+    }
+
+    /// The next thing to do, in order; `None` when nothing is left.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Engine::handle_timeout`] at the latest; `None` when nothing will ever be due.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        [self.vrrp.poll_timeout(), self.health.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Everything there is to see at `now`.
+    pub fn status(&self, now: Instant) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: now.since(self.started),
+            stopping: self.stopping,
+            routers: self.vrrp.router_status(now),
+            scripts: self.vrrp.script_status(now),
+            frontends: self.health.frontend_status(),
+            pools: self.health.pool_status(now),
+        }
+    }
+
+    fn handle_request(&mut self, ticket: u64, request: Request, now: Instant) {
+        let reply = match request {
+            Request::Status => Reply::Status(Box::new(self.status(now))),
+            Request::HandOver => match self.vrrp.handle_hand_over(now) {
+                Ok(()) => Reply::Done,
+                Err(refusal) => Reply::Refused(refusal),
+            },
+            Request::Resume => match self.vrrp.handle_resume(now) {
+                Ok(()) => Reply::Done,
+                Err(refusal) => Reply::Refused(refusal),
+            },
+        };
+        self.outputs.push_back(Output::Reply { ticket, reply });
+    }
+
+    /// Drains the machines: VRRP first, because its adverts are the ones in a hurry.
+    fn collect(&mut self) {
+        self.outputs.extend(std::iter::from_fn(|| self.vrrp.poll_output()));
+        self.outputs.extend(std::iter::from_fn(|| self.health.poll_output()));
+        if self.stopping && !self.exited && self.vrrp.has_let_go() {
+            self.exited = true;
+            self.outputs.push_back(Output::Exit);
+        }
+    }
+}

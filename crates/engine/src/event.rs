@@ -1,0 +1,53 @@
+//! Everything worth saying, as one closed list.
+//!
+//! Owns [`Event`]: the shell logs it, counts it by name and shows it; tests assert on it. The engine never logs.
+//! [`Display`](std::fmt::Display) is the sentence for people, serde gives the fields for machines.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::health::event::HealthEvent;
+use crate::vrrp::event::VrrpEvent;
+
+/// Something worth saying.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// About a virtual router, its peers or what it tracks.
+    Vrrp(VrrpEvent),
+    /// About a server or a pool.
+    Health(HealthEvent),
+}
+
+/// How much an event matters to somebody woken by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Of interest to somebody who follows one thing closely.
+    Debug,
+    /// A change that was meant to happen.
+    Info,
+    /// Service is kept, but something needs looking at.
+    Warning,
+    /// Service is lost or about to be.
+    Error,
+}
+
+impl Event {
+    /// How much it matters.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Vrrp(event) => event.severity(),
+            Self::Health(event) => event.severity(),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vrrp(event) => event.fmt(f),
+            Self::Health(event) => event.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Everything mainstay can decide without asking the kernel.
+//!
+//! No sockets, files, threads, clocks, randomness or logging: time and seeds are arguments, and what has to be done
+//! comes out as [`Output`]. The same inputs always give the same outputs, which is what the simulation in
+//! `tests/simulation.rs` rests on. See ARCHITECTURE.md for the map.
+
+pub mod admin;
+pub mod balance;
+pub mod config;
+pub mod engine;
+pub mod event;
+pub mod health;
+pub mod limits;
+pub mod plan;
+pub mod serving;
+pub mod time;
+pub mod vrrp;
+
+pub use engine::{Engine, Input, Output};
+pub use event::Event;
+pub use plan::Plan;

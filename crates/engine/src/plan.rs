@@ -1,0 +1,507 @@
+//! The plan: the typed, checked configuration, whatever language it was written in.
+//!
+//! Owns the types only. [`config::lower`](crate::config::lower) is the one maker of a [`Plan`]; nothing else knows a
+//! default. A plan is immutable, and everything in it has been checked: references are indices that exist, ranges hold.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::time::Centis;
+
+/// Everything one daemon was told to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Connections all frontends together hold at once; more wait in the listen backlog (`global maxconn`).
+    pub maxconn: u32,
+    /// Worker threads of the proxy; `None` is one for each core (`nbthread`).
+    pub workers: Option<u16>,
+    /// Percentage by which check times are spread at random, 0 to 50 (`spread-checks`).
+    pub spread_checks: u8,
+    /// Where clients connect. [`FrontendId`] is an index into this.
+    pub frontends: Vec<Frontend>,
+    /// Groups of servers. [`PoolId`] is an index into this.
+    pub pools: Vec<Pool>,
+    /// Scripts that routers track. [`ScriptId`] is an index into this.
+    pub scripts: Vec<Script>,
+    /// VRRP virtual routers. [`RouterId`] is an index into this.
+    pub routers: Vec<Router>,
+}
+
+/// Index of a [`Frontend`] in its [`Plan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct FrontendId(pub u16);
+
+/// Index of a [`Pool`] in its [`Plan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct PoolId(pub u16);
+
+/// Index of a [`Server`] in its [`Pool`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ServerIndex(pub u16);
+
+/// One server of one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ServerId {
+    /// The pool.
+    pub pool: PoolId,
+    /// The server in it.
+    pub server: ServerIndex,
+}
+
+/// Index of a [`Script`] in its [`Plan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ScriptId(pub u16);
+
+/// Index of a [`Router`] in its [`Plan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct RouterId(pub u16);
+
+/// A set of listening addresses whose connections go to one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frontend {
+    /// The section's name.
+    pub name: String,
+    /// Addresses to listen on; never empty.
+    pub binds: Vec<Bind>,
+    /// Connections held at once; more wait in the listen backlog.
+    pub maxconn: Option<u32>,
+    /// Length asked for the listen backlog.
+    pub backlog: Option<u32>,
+    /// How long a client may stay silent; `None` is for ever (`timeout client`).
+    pub client_timeout: Option<Duration>,
+    /// How long a half-closed client side may stay silent (`timeout client-fin`).
+    pub client_fin_timeout: Option<Duration>,
+    /// Where the connections go.
+    pub pool: PoolId,
+}
+
+/// One listening address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bind {
+    /// The address; an unspecified IP means every address.
+    pub address: SocketAddr,
+    /// Whether an unspecified IPv6 address also takes IPv4 connections (`v4v6`).
+    pub dual_stack: bool,
+    /// Only connections that arrive on this interface.
+    pub interface: Option<String>,
+}
+
+/// The servers of one endpoint and how a connection finds one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The section's name.
+    pub name: String,
+    /// How a server is chosen.
+    pub algorithm: Algorithm,
+    /// The servers, in the order of the file. [`ServerIndex`] is an index into this.
+    pub servers: Vec<Server>,
+    /// How long one connect may take; `None` is for as long as the kernel tries.
+    pub connect_timeout: Option<Duration>,
+    /// How long a server may stay silent; `None` is for ever (`timeout server`).
+    pub server_timeout: Option<Duration>,
+    /// How long a half-closed server side may stay silent (`timeout server-fin`).
+    pub server_fin_timeout: Option<Duration>,
+    /// Replaces client and server time-outs once both sides have talked (`timeout tunnel`).
+    pub tunnel_timeout: Option<Duration>,
+    /// How long a connection may wait for a server's slot (`timeout queue`, by default `timeout connect`).
+    pub queue_timeout: Option<Duration>,
+    /// Further connect attempts after the first one failed (`retries`).
+    pub retries: u32,
+    /// Whether a retry may go to another server. Unlike HAProxy's, mainstay's default is yes.
+    pub redispatch: bool,
+    /// With no other server left, use all backup servers instead of the first (`option allbackups`).
+    pub all_backups: bool,
+}
+
+/// How a pool chooses a server for a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// In turn, smoothly by weight.
+    RoundRobin,
+    /// The one with the fewest connections for its weight.
+    LeastConn,
+    /// By the client's address.
+    Source,
+    /// The first one with a free slot.
+    First,
+}
+
+/// One server behind the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The server's name, unique in its pool.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share of new connections, 0 to 256; 0 takes none.
+    pub weight: u16,
+    /// Used only when no other server of the pool is usable.
+    pub backup: bool,
+    /// Starts in maintenance (`disabled`).
+    pub disabled: bool,
+    /// Connections it holds at once; more wait in the queue.
+    pub maxconn: Option<u32>,
+    /// How many connections may wait for this very server (`maxqueue`).
+    pub maxqueue: Option<u32>,
+    /// How long a server that comes back takes to reach its full weight and maxconn.
+    pub slow_start: Option<Duration>,
+    /// Close its connections when it is marked down (`on-marked-down shutdown-sessions`).
+    pub shutdown_sessions_when_down: bool,
+    /// How to find out whether it works; `None` trusts it.
+    pub check: Option<Check>,
+}
+
+/// A repeated health check of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// What to say and to expect once connected.
+    pub kind: CheckKind,
+    /// Whether the check speaks inside TLS.
+    pub tls: Option<TlsCheck>,
+    /// Time between checks while nothing changes (`inter`).
+    pub interval: Duration,
+    /// Time between checks while the state is about to change (`fastinter`).
+    pub fast_interval: Duration,
+    /// Time between checks while the server is down (`downinter`).
+    pub down_interval: Duration,
+    /// How long the connection may take to establish.
+    pub connect_timeout: Duration,
+    /// How long the answer may take after that.
+    pub answer_timeout: Duration,
+    /// Passed checks in a row that bring a server up.
+    pub rise: u32,
+    /// Failed checks in a row that take a server down.
+    pub fall: u32,
+}
+
+/// What a check says and expects once it is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Nothing: a connection (and a TLS handshake, when asked for) is proof enough.
+    Connect,
+    /// Sends an SSLv3 client hello and expects any handshake record (`option ssl-hello-chk`).
+    SslHello,
+    /// One HTTP request (`option httpchk`).
+    Http(HttpCheck),
+}
+
+/// The request of an HTTP check and the statuses that pass it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// The whole request, as it goes on the wire.
+    pub request: String,
+    /// The statuses that pass.
+    pub expect: StatusRanges,
+}
+
+/// A set of HTTP statuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusRanges {
+    /// Inclusive ranges.
+    pub ranges: Vec<(u16, u16)>,
+    /// Whether the ranges name what fails instead (`! status`).
+    pub negated: bool,
+}
+
+impl StatusRanges {
+    /// Whether an answer with `status` passes.
+    pub fn contains(&self, status: u16) -> bool {
+        self.ranges.iter().any(|&(low, high)| (low..=high).contains(&status)) != self.negated
+    }
+}
+
+/// How a check speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsCheck {
+    /// Whom to believe.
+    pub verify: Verify,
+    /// The name to ask for and to verify (`check-sni`, `verifyhost`); the address when `None`.
+    pub server_name: Option<String>,
+    /// Protocols to offer (`check-alpn`).
+    pub alpn: Vec<String>,
+}
+
+/// Whose certificates a TLS check believes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Anyone's (`verify none`).
+    None,
+    /// Those that an authority in this PEM file signed (`ca-file`).
+    Authority(String),
+}
+
+/// A command whose result changes a router's priority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The name that `track_script` uses.
+    pub name: String,
+    /// What to run.
+    pub command: ScriptCommand,
+    /// Time between the starts of two runs.
+    pub interval: Duration,
+    /// How long one run may take before it is killed and counts as failed.
+    pub timeout: Duration,
+    /// Passed runs in a row that make it good.
+    pub rise: u32,
+    /// Failed runs in a row that make it bad.
+    pub fall: u32,
+    /// Change of priority for routers that track it without a weight of their own, -253 to 253.
+    pub weight: i16,
+    /// Runs as this user and group instead of the daemon's.
+    pub user: Option<ScriptUser>,
+}
+
+/// The account a script runs as, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptUser {
+    /// User name.
+    pub user: String,
+    /// Group name; the user's own when `None`.
+    pub group: Option<String>,
+}
+
+/// What a tracked script runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptCommand {
+    /// `pgrep haproxy`, `pidof haproxy` or `killall -0 haproxy`: asks whether mainstay's own data plane serves.
+    DataPlaneServes {
+        /// The command as it was written.
+        written: String,
+    },
+    /// A program and its arguments, run without a shell.
+    Execute {
+        /// Program and arguments; never empty.
+        arguments: Vec<String>,
+    },
+}
+
+/// One VRRP virtual router: this balancer's part in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// The instance's name.
+    pub name: String,
+    /// The interface adverts travel on.
+    pub interface: String,
+    /// The virtual router's identifier on that LAN.
+    pub vrid: Vrid,
+    /// The configured priority, before tracking.
+    pub priority: Priority,
+    /// The protocol version.
+    pub version: Version,
+    /// Time between adverts: 1 to 255 whole seconds in version 2, 0.01 to 40.95 s in version 3.
+    pub advert_interval: Centis,
+    /// To whom adverts go.
+    pub delivery: Delivery,
+    /// Source address of adverts; the interface's first address when `None`.
+    pub source: Option<Ipv4Addr>,
+    /// How adverts are authenticated.
+    pub authentication: Authentication,
+    /// Whether to take over from an active router with a lower priority.
+    pub preempt: Preempt,
+    /// Addresses in the advert, which the active router owns; never empty.
+    pub addresses: Vec<VirtualAddress>,
+    /// Addresses that move along but are not in the advert (`virtual_ipaddress_excluded`).
+    pub excluded_addresses: Vec<VirtualAddress>,
+    /// Scripts that change the priority.
+    pub track_scripts: Vec<TrackScript>,
+    /// Interfaces whose loss changes the priority.
+    pub track_interfaces: Vec<TrackInterface>,
+    /// Whether the loss of the router's own interface leaves it alone (`dont_track_primary`).
+    pub ignore_own_interface: bool,
+    /// How addresses are announced.
+    pub announce: AnnouncePolicy,
+}
+
+/// A VRRP virtual router identifier, 1 to 255 (RFC 9568 §5.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Vrid(u8);
+
+impl Vrid {
+    /// `None` for 0, which no virtual router has.
+    pub const fn new(vrid: u8) -> Option<Self> {
+        if vrid == 0 { None } else { Some(Self(vrid)) }
+    }
+
+    /// The number on the wire.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Vrid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A VRRP priority (RFC 9568 §5.2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// The active router lets go: its peers take over at once.
+    pub const RELEASE: Self = Self(0);
+    /// The lowest priority a router that still takes part can have.
+    pub const LOWEST: Self = Self(1);
+    /// The highest priority below the address owner's.
+    pub const HIGHEST: Self = Self(254);
+    /// The owner of the addresses.
+    pub const OWNER: Self = Self(255);
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// VRRP protocol version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Version {
+    /// RFC 3768, with RFC 2338's simple password.
+    V2,
+    /// RFC 9568.
+    V3,
+}
+
+/// To whom adverts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// To the group, with the TTL of 255 that proves a sender is on the LAN.
+    Multicast {
+        /// The group's address, 224.0.0.18 by default.
+        group: Ipv4Addr,
+    },
+    /// To each peer.
+    Unicast {
+        /// The peers; may be empty, for a balancer without one.
+        peers: Vec<Ipv4Addr>,
+        /// TTL of adverts sent.
+        ttl: u8,
+    },
+}
+
+/// How adverts are authenticated.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// Not at all.
+    None,
+    /// A password in clear, version 2 only (RFC 2338 §5.3.6).
+    Password([u8; 8]),
+}
+
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Password(_) => "Password(..)",
+        })
+    }
+}
+
+/// Whether a backup takes over from an active router with a lower priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preempt {
+    /// Never (`nopreempt`).
+    Never,
+    /// After hearing it for this long; zero is at the next expiry of the master-down timer (`preempt_delay`).
+    After(Duration),
+}
+
+/// An address that the active router owns.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VirtualAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Length of its network's prefix, in bits.
+    pub prefix_length: u8,
+    /// The interface it is put on.
+    pub interface: String,
+    /// The interface label, as in `eth0:1`.
+    pub label: Option<String>,
+    /// Broadcast address to set (`brd`).
+    pub broadcast: Option<Ipv4Addr>,
+    /// Where the address is valid.
+    pub scope: Scope,
+}
+
+/// Where an address is valid (`scope`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Everywhere.
+    Global,
+    /// In this site.
+    Site,
+    /// On this link.
+    Link,
+    /// In this host.
+    Host,
+    /// Any other number, 0 to 255.
+    Other(u8),
+}
+
+/// A script and what its result does to one router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackScript {
+    /// The script.
+    pub script: ScriptId,
+    /// What its result does.
+    pub effect: TrackEffect,
+}
+
+/// An interface and what its loss does to one router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackInterface {
+    /// The interface.
+    pub interface: String,
+    /// What its loss does.
+    pub effect: TrackEffect,
+}
+
+/// What a tracked thing does to a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackEffect {
+    /// Positive: added while the thing is good. Negative: subtracted while it is bad. Zero: a fault while it is bad.
+    pub weight: i16,
+    /// Swaps good and bad (`reverse`).
+    pub reverse: bool,
+}
+
+/// How the addresses of a new active router are made known on the LAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnnouncePolicy {
+    /// Announcements in one burst (`garp_master_repeat`).
+    pub repeat: u32,
+    /// When the second burst follows the first; zero is never (`garp_master_delay`).
+    pub delay: Duration,
+    /// Time between refreshes while active; `None` is never (`garp_master_refresh`).
+    pub refresh: Option<Duration>,
+    /// Announcements in one refresh (`garp_master_refresh_repeat`).
+    pub refresh_repeat: u32,
+    /// Announcements after a router of lower priority was heard (`garp_lower_prio_repeat`).
+    pub lower_priority_repeat: u32,
+    /// When a second burst follows that one; zero is never (`garp_lower_prio_delay`).
+    pub lower_priority_delay: Duration,
+}
+
+impl Plan {
+    /// The server `id` names, if this plan has it.
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.pools.get(usize::from(id.pool.0))?.servers.get(usize::from(id.server.0))
+    }
+
+    /// Every server of every pool, in the order of the file.
+    pub fn servers(&self) -> impl Iterator<Item = (ServerId, &Server)> {
+        (0..).zip(&self.pools).flat_map(|(pool, servers)| {
+            (0..).zip(&servers.servers).map(move |(server, value)| {
+                (ServerId { pool: PoolId(pool), server: ServerIndex(server) }, value)
+            })
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! mainstay: the Linux shell round [`mainstay_engine`]. Talks to the kernel, decides nothing the engine could.
