@@ -1,0 +1,21 @@
+# The two commands of README.md, and the ones CONTRIBUTING.md names. Everything else is plain cargo.
+
+.PHONY: demo test simulate
+
+# Builds mainstay and lets it survive the fault catalogue on the recipe's own two files, beside HAProxy + Keepalived if
+# they are installed. Needs a Rust toolchain, iproute2, nftables and util-linux; no root where user namespaces are allowed.
+demo:
+	cargo build --release --package mainstay
+	target/release/mainstay lab --compare
+
+# Installs what the tests need (Debian packages; asks sudo when not root) and runs all of them.
+test:
+	tools/install-test-tools
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+
+# A longer run of the simulation than the tests do: make simulate SEEDS=1000000
+SEEDS ?= 100000
+simulate:
+	SEEDS=$(SEEDS) cargo test --release --package mainstay-engine --test simulation -- --nocapture
