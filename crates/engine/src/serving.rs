@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::plan::{Algorithm, Plan, PoolId};
 
+/// Units in a configured weight of 1, as many as HAProxy has, so that such a server can start slowly too.
+pub const WEIGHT_SCALE: u16 = 16;
+
 /// One immutable view of everything the data plane needs.
 #[derive(Clone, Debug)]
 pub struct Serving {
@@ -45,7 +48,7 @@ pub struct ServerView {
     /// Whether new connections may choose it now: healthy, not in maintenance or drain, weight above zero, and, for a
     /// backup server, needed.
     pub selectable: bool,
-    /// Weight after slow start, 0 to 256.
+    /// Weight after slow start in units of 1/[`WEIGHT_SCALE`], 0 to 4096.
     pub weight: u16,
     /// Connections it may hold now (slow start included); `None` is any number.
     pub maxconn: Option<u32>,

@@ -1,12 +1,18 @@
 //! Which server a new connection goes to. One file for each algorithm.
 //!
 //! Owns [`pick`]. Called by the data plane on every connect, on any thread: it reads a published view and touches
-//! nothing but its atomics.
+//! nothing but its atomics. `rotation` makes the table that round robin and source read, when a view is published.
 
 use std::net::IpAddr;
 
-use crate::plan::ServerIndex;
-use crate::serving::PoolView;
+use crate::plan::{Algorithm, ServerIndex};
+use crate::serving::{PoolView, ServerView};
+
+mod first;
+mod least_conn;
+pub mod rotation;
+mod round_robin;
+mod source;
 
 /// What [`pick`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +27,52 @@ pub enum Pick {
 
 /// Chooses a server for a connection from `client` and takes one of its slots.
 ///
-/// `avoid` has just failed this connection and is chosen only if no other server is selectable at all.
-pub fn pick(_pool: &PoolView, _client: IpAddr, _avoid: Option<ServerIndex>) -> Pick {
-    Pick::None
+/// `avoid` has just failed this connection and is chosen only if no other server is selectable at all: when the
+/// others are merely full the answer is [`Pick::Full`].
+pub fn pick(pool: &PoolView, client: IpAddr, avoid: Option<ServerIndex>) -> Pick {
+    let mut candidates = Candidates { pool, avoid };
+    if !candidates.any() {
+        // Nobody else: the one that failed gets another chance.
+        candidates.avoid = None;
+        if !candidates.any() {
+            return Pick::None;
+        }
+    }
+    let chosen = match pool.algorithm {
+        Algorithm::RoundRobin => round_robin::choose(&candidates),
+        Algorithm::LeastConn => least_conn::choose(&candidates),
+        Algorithm::Source => source::choose(&candidates, client),
+        Algorithm::First => first::choose(&candidates),
+    };
+    chosen.map_or(Pick::Full, Pick::Server)
+}
+
+/// The servers of a pool that one connection may go to; an algorithm sees nothing else.
+#[derive(Clone, Copy)]
+struct Candidates<'a> {
+    pool: &'a PoolView,
+    avoid: Option<ServerIndex>,
+}
+
+impl<'a> Candidates<'a> {
+    /// The candidates in the order of the file.
+    fn iter(self) -> impl Iterator<Item = (ServerIndex, &'a ServerView)> {
+        (0..)
+            .map(ServerIndex)
+            .zip(&self.pool.servers)
+            .filter(move |&(index, server)| server.selectable && Some(index) != self.avoid)
+    }
+
+    /// The server at `position` of the endless rotation, if it is a candidate.
+    fn in_rotation(self, position: u64) -> Option<(ServerIndex, &'a ServerView)> {
+        let rotation = &self.pool.rotation;
+        let place = position.checked_rem(u64::try_from(rotation.len()).ok()?)?;
+        let index = ServerIndex(*rotation.get(usize::try_from(place).ok()?)?);
+        let server = self.pool.servers.get(usize::from(index.0))?;
+        (server.selectable && Some(index) != self.avoid).then_some((index, server))
+    }
+
+    fn any(self) -> bool {
+        self.iter().next().is_some()
+    }
 }
