@@ -18,6 +18,68 @@ pub enum HealthEvent {
         server: String,
         /// The check that decided it.
         check: String,
+        /// Servers of the pool that are up now.
+        up: usize,
+        /// Servers of the pool, those in maintenance left out.
+        servers: usize,
+    },
+    /// A server failed enough checks and takes no connections any more.
+    ServerDown {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// The check that decided it.
+        check: String,
+        /// Servers of the pool that are still up.
+        up: usize,
+        /// Servers of the pool, those in maintenance left out.
+        servers: usize,
+    },
+    /// A server is up, and its latest checks failed.
+    ServerGoingDown {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// The latest check.
+        check: String,
+        /// Failed checks in a row.
+        failed: u32,
+        /// As many take it down.
+        fall: u32,
+    },
+    /// A server is down, and its latest checks passed.
+    ServerGoingUp {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// The latest check.
+        check: String,
+        /// Passed checks in a row.
+        passed: u32,
+        /// As many bring it up.
+        rise: u32,
+    },
+    /// This machine could not carry out a check, so it says nothing about the server.
+    CheckNotRun {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// Why.
+        check: String,
+    },
+    /// No server of a pool can take connections.
+    PoolWithoutServer {
+        /// The pool's name.
+        pool: String,
+    },
+    /// A pool that had no server has one again.
+    PoolServesAgain {
+        /// The pool's name.
+        pool: String,
     },
 }
 
@@ -25,7 +87,10 @@ impl HealthEvent {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::ServerUp { .. } => Severity::Info,
+            Self::ServerGoingDown { .. } | Self::ServerGoingUp { .. } => Severity::Debug,
+            Self::ServerUp { .. } | Self::PoolServesAgain { .. } => Severity::Info,
+            Self::ServerDown { .. } | Self::CheckNotRun { .. } => Severity::Warning,
+            Self::PoolWithoutServer { .. } => Severity::Error,
         }
     }
 }
@@ -33,7 +98,25 @@ impl HealthEvent {
 impl fmt::Display for HealthEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ServerUp { pool, server, check } => write!(f, "server {pool}/{server} is up: {check}"),
+            Self::ServerUp { pool, server, check, up, servers } => {
+                write!(f, "server {pool}/{server} is up: {check}; {up} of {servers} servers up")
+            }
+            Self::ServerDown { pool, server, check, up, servers } => {
+                write!(f, "server {pool}/{server} is down: {check}; {up} of {servers} servers up")
+            }
+            Self::ServerGoingDown { pool, server, check, failed, fall } => {
+                write!(f, "server {pool}/{server} is going down: {check}; {failed} of {fall} checks failed")
+            }
+            Self::ServerGoingUp { pool, server, check, passed, rise } => {
+                write!(f, "server {pool}/{server} is going up: {check}; {passed} of {rise} checks passed")
+            }
+            Self::CheckNotRun { pool, server, check } => {
+                write!(f, "server {pool}/{server} could not be checked, its state stays: {check}")
+            }
+            Self::PoolWithoutServer { pool } => {
+                write!(f, "pool {pool} has no server left: its new connections fail")
+            }
+            Self::PoolServesAgain { pool } => write!(f, "pool {pool} has a server again"),
         }
     }
 }

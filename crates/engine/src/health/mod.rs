@@ -1,58 +1,234 @@
 //! Which servers work: schedules checks, counts rise and fall, and publishes the view the data plane reads.
 //!
-//! Owns [`Health`]. `check` has the vocabulary of results.
+//! Owns [`Health`], which routes results and time to one machine for each server and publishes what they found.
+//! `check` has the vocabulary of results, `server` the machine, `view` the rules of who is selectable.
 
 pub mod check;
 pub mod event;
+mod jitter;
+mod server;
+mod status;
+mod view;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::admin::{FrontendStatus, PoolStatus};
+use crate::Event;
 use crate::engine::Output;
-use crate::health::check::Verdict;
-use crate::plan::{Plan, ServerId};
+use crate::health::check::{CheckStatus, Verdict};
+use crate::health::event::HealthEvent;
+use crate::health::jitter::Jitter;
+use crate::health::server::{Change, ServerHealth};
+use crate::health::view::PoolLoads;
+use crate::limits::FIRST_CHECKS;
+use crate::plan::{Plan, PoolId, ServerId, ServerIndex};
+use crate::serving::{PoolView, Serving};
 use crate::time::{Deadline, Instant};
 
 /// The health of every server of a plan.
 #[derive(Debug)]
-pub struct Health {}
+pub struct Health {
+    plan: Arc<Plan>,
+    /// One for each pool of the plan, in its order.
+    pools: Vec<PoolHealth>,
+    /// What the data plane has.
+    serving: Arc<Serving>,
+    jitter: Jitter,
+    outputs: VecDeque<Output>,
+}
+
+/// The health of the servers of one pool.
+#[derive(Debug)]
+struct PoolHealth {
+    /// One for each server of the pool, in its order.
+    servers: Vec<ServerHealth>,
+    loads: PoolLoads,
+}
 
 impl Health {
     /// Publishes a first view and starts checking. `seed` spreads the checks.
-    pub fn new(_plan: Arc<Plan>, _seed: u64, _now: Instant) -> Self {
-        Self {}
+    pub fn new(plan: Arc<Plan>, seed: u64, now: Instant) -> Self {
+        let mut jitter = Jitter::new(seed, plan.spread_checks);
+        let mut first_checks = first_checks(&plan, &mut jitter, now).into_iter();
+        let mut pools = Vec::with_capacity(plan.pools.len());
+        for pool in &plan.pools {
+            let machine = |server| ServerHealth::new(server, first_checks.next().unwrap_or(now), now);
+            pools.push(PoolHealth {
+                servers: pool.servers.iter().map(machine).collect(),
+                loads: PoolLoads::new(pool),
+            });
+        }
+        let views = pool_views(&plan, &pools, now);
+        let frontends = plan.frontends.iter().map(|_| Arc::default()).collect();
+        let serving = Arc::new(Serving { plan: Arc::clone(&plan), pools: views, frontends });
+        let outputs = VecDeque::from([Output::Publish(Arc::clone(&serving))]);
+        let mut health = Self { plan, pools, serving, jitter, outputs };
+        health.report_empty_pools();
+        health
     }
 
     /// Takes in how a check ended.
-    pub fn handle_check_finished(
-        &mut self,
-        _server: ServerId,
-        _attempt: u64,
-        _verdict: Verdict,
-        _now: Instant,
-    ) {
+    pub fn handle_check_finished(&mut self, id: ServerId, attempt: u64, verdict: Verdict, now: Instant) {
+        let pool_index = usize::from(id.pool.0);
+        let (Some(pool), Some(health)) = (self.plan.pools.get(pool_index), self.pools.get_mut(pool_index))
+        else {
+            return;
+        };
+        let index = usize::from(id.server.0);
+        let (Some(server), Some(machine)) = (pool.servers.get(index), health.servers.get_mut(index)) else {
+            return;
+        };
+        let check = verdict.to_string();
+        let change = machine.handle_verdict(server, attempt, verdict, &mut self.jitter, now);
+        let (rise, fall) = server.check.as_ref().map_or((0, 0), |check| (check.rise, check.fall));
+        let shutdown = change == Change::Down && server.shutdown_sessions_when_down;
+        let (up, servers) = health.count();
+        let (pool, server) = (pool.name.clone(), server.name.clone());
+        let event = match change {
+            Change::Nothing => return,
+            Change::GoingDown(failed) => HealthEvent::ServerGoingDown { pool, server, check, failed, fall },
+            Change::GoingUp(passed) => HealthEvent::ServerGoingUp { pool, server, check, passed, rise },
+            Change::Up => HealthEvent::ServerUp { pool, server, check, up, servers },
+            Change::Down => HealthEvent::ServerDown { pool, server, check, up, servers },
+            Change::Unable => HealthEvent::CheckNotRun { pool, server, check },
+        };
+        // The view comes first: no connection may choose the server after its sessions were closed.
+        let before = Arc::clone(&self.serving);
+        if matches!(change, Change::Up | Change::Down) {
+            self.publish(now);
+        }
+        if shutdown {
+            self.outputs.push_back(Output::ShutdownSessions { server: id });
+        }
+        self.report(event);
+        self.report_pool(&before, id.pool);
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.give_up_lost_attempts(now);
+        let mut warmer = false;
+        for ((pool, servers), health) in (0..).map(PoolId).zip(&self.plan.pools).zip(&mut self.pools) {
+            for ((index, server), machine) in (0..).zip(&servers.servers).zip(&mut health.servers) {
+                warmer |= machine.warm_up(now);
+                if let Some(attempt) = machine.next_attempt(server, now) {
+                    let server = ServerId { pool, server: ServerIndex(index) };
+                    self.outputs.push_back(Output::StartCheck { server, attempt });
+                }
+            }
+        }
+        if warmer {
+            self.publish(now);
+        }
+    }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
 
     /// When something is due next.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        None
+        self.machines().filter_map(ServerHealth::poll_timeout).min()
     }
 
-    /// One for each frontend of the plan.
-    pub fn frontend_status(&self) -> Vec<FrontendStatus> {
-        Vec::new()
+    /// Gives the data plane a new view, if it would notice the difference.
+    fn publish(&mut self, now: Instant) {
+        let pools = pool_views(&self.plan, &self.pools, now);
+        if self.serving.pools.iter().zip(&pools).all(|(before, after)| view::same(before, after)) {
+            return;
+        }
+        let frontends = self.serving.frontends.clone();
+        self.serving = Arc::new(Serving { plan: Arc::clone(&self.plan), pools, frontends });
+        self.outputs.push_back(Output::Publish(Arc::clone(&self.serving)));
     }
 
-    /// One for each pool of the plan.
-    pub fn pool_status(&self, _now: Instant) -> Vec<PoolStatus> {
-        Vec::new()
+    /// An attempt that nobody will report back is over, and says nothing about its server.
+    fn give_up_lost_attempts(&mut self, now: Instant) {
+        let lost: Vec<(ServerId, u64, Duration)> = self
+            .plan
+            .servers()
+            .zip(self.machines())
+            .filter_map(|((id, _), machine)| {
+                machine.lost_attempt(now).map(|(attempt, took)| (id, attempt, took))
+            })
+            .collect();
+        for (server, attempt, took) in lost {
+            let detail = "its result never came".to_owned();
+            let verdict = Verdict { status: CheckStatus::Sockerr, code: None, detail, took };
+            self.handle_check_finished(server, attempt, verdict, now);
+        }
     }
+
+    /// Says when the last server of a pool went, or the first one came back.
+    fn report_pool(&mut self, before: &Serving, pool: PoolId) {
+        let index = usize::from(pool.0);
+        let served = |serving: &Serving| serving.pools.get(index).is_some_and(has_server);
+        let Some(name) = self.plan.pools.get(index).map(|pool| pool.name.clone()) else { return };
+        match (served(before), served(&self.serving)) {
+            (true, false) => self.report(HealthEvent::PoolWithoutServer { pool: name }),
+            (false, true) => self.report(HealthEvent::PoolServesAgain { pool: name }),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn report_empty_pools(&mut self) {
+        let empty = self.plan.pools.iter().zip(&self.serving.pools).filter(|(_, view)| !has_server(view));
+        let names: Vec<String> = empty.map(|(pool, _)| pool.name.clone()).collect();
+        names.into_iter().for_each(|pool| self.report(HealthEvent::PoolWithoutServer { pool }));
+    }
+
+    fn report(&mut self, event: HealthEvent) {
+        self.outputs.push_back(Output::Event(Event::Health(event)));
+    }
+
+    /// Every server of every pool, in the order of [`Plan::servers`].
+    fn machines(&self) -> impl Iterator<Item = &ServerHealth> {
+        self.pools.iter().flat_map(|pool| &pool.servers)
+    }
+}
+
+impl PoolHealth {
+    /// How many servers work, and how many there are, those in maintenance left out.
+    fn count(&self) -> (usize, usize) {
+        let states = || self.servers.iter().map(ServerHealth::state);
+        let up = states().filter(|state| state.usable()).count();
+        (up, states().filter(|&state| state != server::State::Maintenance).count())
+    }
+}
+
+fn has_server(pool: &PoolView) -> bool {
+    pool.servers.iter().any(|server| server.selectable)
+}
+
+fn pool_views(plan: &Plan, pools: &[PoolHealth], now: Instant) -> Vec<PoolView> {
+    (0..)
+        .map(PoolId)
+        .zip(&plan.pools)
+        .zip(pools)
+        .map(|((id, pool), health)| {
+            let capacities: Vec<_> = health.servers.iter().map(|machine| machine.capacity(now)).collect();
+            view::pool_view(id, pool, &capacities, &health.loads)
+        })
+        .collect()
+}
+
+/// When each server of the plan is checked first: one after the other over the shortest interval, as HAProxy does, but
+/// within [`FIRST_CHECKS`]. The seed keeps balancers that start together from checking together.
+fn first_checks(plan: &Plan, jitter: &mut Jitter, now: Instant) -> Vec<Instant> {
+    let checks = || plan.servers().filter_map(|(_, server)| server.check.as_ref());
+    let shortest = checks().map(|check| check.interval).min().unwrap_or_default().min(FIRST_CHECKS);
+    let slot = shortest / u32::try_from(checks().count()).unwrap_or(u32::MAX).max(1);
+    let offset = jitter.below(slot);
+    let mut next = now + offset;
+    plan.servers()
+        .map(|(_, server)| {
+            let first = next;
+            if server.check.is_some() {
+                next = next + slot;
+            }
+            first
+        })
+        .collect()
 }

@@ -1,0 +1,270 @@
+//! The health of one server: when to check it, how many results in a row change its state, and slow start.
+//!
+//! Owns [`ServerHealth`]. It knows nothing of other servers; [`Health`](crate::health::Health) puts them together.
+
+use std::time::Duration;
+
+use crate::health::check::{CheckStatus, Verdict};
+use crate::health::jitter::Jitter;
+use crate::health::view::{Capacity, Warmth};
+use crate::limits::{CHECK_RESULT_GRACE, SLOW_START_STEP, SLOW_START_STEPS};
+use crate::plan::{Check, Server};
+use crate::serving::WEIGHT_SCALE;
+use crate::time::{Deadline, Instant};
+
+/// The health of one server.
+#[derive(Debug)]
+pub(super) struct ServerHealth {
+    state: State,
+    /// When it last came up or went down.
+    since: Instant,
+    /// The latest result and when it arrived.
+    latest: Option<(Verdict, Instant)>,
+    /// Whether the latest attempt could not run on this machine.
+    unable: bool,
+    schedule: Schedule,
+    /// Attempts started so far, which is also the number of the latest.
+    attempts: u64,
+    warm_up: Option<WarmUp>,
+}
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Disabled in the configuration: neither checked nor used.
+    Maintenance,
+    /// Nobody checks it, so it is trusted.
+    Unchecked,
+    /// Not checked yet. It is used, and one failed check takes it down, as with HAProxy.
+    Trusted,
+    /// It works. So many checks in a row have failed since.
+    Up {
+        /// Fewer than `fall`.
+        failed: u32,
+    },
+    /// It does not work. So many checks in a row have passed since.
+    Down {
+        /// Fewer than `rise`.
+        passed: u32,
+    },
+}
+
+impl State {
+    /// Whether new connections may go there.
+    pub(super) const fn usable(self) -> bool {
+        matches!(self, Self::Unchecked | Self::Trusted | Self::Up { .. })
+    }
+}
+
+/// What one result changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing to tell: as expected, late, or about nobody.
+    Nothing,
+    /// It is up, and so many of `fall` checks in a row have failed.
+    GoingDown(u32),
+    /// It is down, and so many of `rise` checks in a row have passed.
+    GoingUp(u32),
+    /// It came up.
+    Up,
+    /// It went down.
+    Down,
+    /// This machine could not carry the check out, for the first time in a row. That says nothing about the server, so
+    /// its state stays.
+    Unable,
+}
+
+/// The next thing a clock decides about checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Schedule {
+    /// Never checked.
+    Never,
+    /// The next attempt starts then.
+    Waiting { until: Instant },
+    /// An attempt is under way, and lost when nothing has been heard of it by then.
+    Running { started: Instant, lost: Instant },
+}
+
+/// A slow start under way.
+#[derive(Clone, Copy, Debug)]
+struct WarmUp {
+    began: Instant,
+    takes: Duration,
+    next_step: Instant,
+}
+
+impl ServerHealth {
+    /// A server that is checked for the first time at `first_check`.
+    pub(super) fn new(server: &Server, first_check: Instant, now: Instant) -> Self {
+        let (state, schedule) = match &server.check {
+            _ if server.disabled => (State::Maintenance, Schedule::Never),
+            None => (State::Unchecked, Schedule::Never),
+            Some(_) => (State::Trusted, Schedule::Waiting { until: first_check }),
+        };
+        Self { state, since: now, latest: None, unable: false, schedule, attempts: 0, warm_up: None }
+    }
+
+    pub(super) const fn state(&self) -> State {
+        self.state
+    }
+
+    /// When it last came up or went down.
+    pub(super) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The latest result and when it arrived.
+    pub(super) const fn latest(&self) -> Option<&(Verdict, Instant)> {
+        self.latest.as_ref()
+    }
+
+    /// What it can take at `now`.
+    pub(super) fn capacity(&self, now: Instant) -> Capacity {
+        Capacity {
+            usable: self.state.usable(),
+            warmth: self.warm_up.map_or(Warmth::FULL, |warm_up| warm_up.warmth(now)),
+        }
+    }
+
+    /// Takes in the result of an attempt. Results that are not of the attempt under way are ignored: it is over already.
+    pub(super) fn handle_verdict(
+        &mut self,
+        server: &Server,
+        attempt: u64,
+        verdict: Verdict,
+        jitter: &mut Jitter,
+        now: Instant,
+    ) -> Change {
+        let (Some(check), Schedule::Running { started, .. }) = (&server.check, self.schedule) else {
+            return Change::Nothing;
+        };
+        if attempt != self.attempts {
+            return Change::Nothing;
+        }
+        let change = if verdict.status == CheckStatus::Sockerr {
+            if self.unable { Change::Nothing } else { Change::Unable }
+        } else if verdict.status.passed() {
+            self.passed(check)
+        } else {
+            self.failed(check)
+        };
+        self.unable = verdict.status == CheckStatus::Sockerr;
+        self.latest = Some((verdict, now));
+        match change {
+            Change::Up => {
+                self.since = now;
+                self.warm_up = server.slow_start.and_then(|takes| WarmUp::begin(takes, now));
+            }
+            Change::Down => {
+                self.since = now;
+                self.warm_up = None;
+            }
+            Change::Nothing | Change::GoingDown(_) | Change::GoingUp(_) | Change::Unable => {}
+        }
+        let interval = jitter.spread(self.interval(check));
+        self.schedule = Schedule::Waiting { until: (started + interval).max(now) };
+        change
+    }
+
+    /// The number of the attempt to start now, if one is due.
+    pub(super) fn next_attempt(&mut self, server: &Server, now: Instant) -> Option<u64> {
+        let check = server.check.as_ref()?;
+        let Schedule::Waiting { until } = self.schedule else { return None };
+        if now < until {
+            return None;
+        }
+        self.attempts += 1;
+        let lost = now + check.connect_timeout + check.answer_timeout + CHECK_RESULT_GRACE;
+        self.schedule = Schedule::Running { started: now, lost };
+        Some(self.attempts)
+    }
+
+    /// The attempt of which nothing was heard in time and for how long, if there is one.
+    pub(super) fn lost_attempt(&self, now: Instant) -> Option<(u64, Duration)> {
+        match self.schedule {
+            Schedule::Running { started, lost } if lost <= now => Some((self.attempts, now.since(started))),
+            _ => None,
+        }
+    }
+
+    /// Takes the next step of a slow start, if one is due; says whether it did.
+    pub(super) fn warm_up(&mut self, now: Instant) -> bool {
+        let Some(warm_up) = self.warm_up.filter(|warm_up| warm_up.next_step <= now) else { return false };
+        self.warm_up = warm_up.step(now);
+        true
+    }
+
+    /// When something is due next.
+    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
+        let check = match self.schedule {
+            Schedule::Never => None,
+            Schedule::Waiting { until } => Some(Deadline { at: until, why: "start a check" }),
+            Schedule::Running { lost, .. } => Some(Deadline { at: lost, why: "give up a check" }),
+        };
+        let warm_up = self.warm_up.map(|warm_up| Deadline { at: warm_up.next_step, why: "slow start" });
+        check.into_iter().chain(warm_up).min()
+    }
+
+    fn passed(&mut self, check: &Check) -> Change {
+        let (state, change) = match self.state {
+            State::Trusted | State::Up { .. } => (State::Up { failed: 0 }, Change::Nothing),
+            State::Down { passed } if passed.saturating_add(1) >= check.rise => {
+                (State::Up { failed: 0 }, Change::Up)
+            }
+            State::Down { passed } => (State::Down { passed: passed + 1 }, Change::GoingUp(passed + 1)),
+            state @ (State::Maintenance | State::Unchecked) => (state, Change::Nothing),
+        };
+        self.state = state;
+        change
+    }
+
+    fn failed(&mut self, check: &Check) -> Change {
+        let (state, change) = match self.state {
+            State::Trusted => (State::Down { passed: 0 }, Change::Down),
+            State::Up { failed } if failed.saturating_add(1) >= check.fall => {
+                (State::Down { passed: 0 }, Change::Down)
+            }
+            State::Up { failed } => (State::Up { failed: failed + 1 }, Change::GoingDown(failed + 1)),
+            State::Down { .. } => (State::Down { passed: 0 }, Change::Nothing),
+            state @ (State::Maintenance | State::Unchecked) => (state, Change::Nothing),
+        };
+        self.state = state;
+        change
+    }
+
+    /// Time from the start of one attempt to the start of the next. HAProxy counts from the end, and so checks a server
+    /// that does not answer half as often as one that does.
+    const fn interval(&self, check: &Check) -> Duration {
+        match self.state {
+            State::Down { passed: 0 } => check.down_interval,
+            State::Up { failed: 1.. } | State::Down { .. } => check.fast_interval,
+            State::Up { .. } | State::Trusted | State::Unchecked | State::Maintenance => check.interval,
+        }
+    }
+}
+
+impl WarmUp {
+    fn begin(takes: Duration, now: Instant) -> Option<Self> {
+        Self { began: now, takes, next_step: now }.step(now)
+    }
+
+    /// `None` when it is over. HAProxy takes steps of a twentieth and of at least a second as well.
+    fn step(self, now: Instant) -> Option<Self> {
+        let step = (self.takes / SLOW_START_STEPS).max(SLOW_START_STEP);
+        let end = self.began + self.takes;
+        (now < end).then(|| Self { next_step: (now + step).min(end), ..self })
+    }
+
+    /// HAProxy's formulas: weight rises from one part to [`WEIGHT_SCALE`], maxconn from nothing (but at least one
+    /// connection) to all.
+    fn warmth(self, now: Instant) -> Warmth {
+        let elapsed = now.since(self.began).as_nanos();
+        let takes = self.takes.as_nanos().max(1);
+        let weight = (elapsed * u128::from(WEIGHT_SCALE) + takes) / takes;
+        let maxconn = elapsed * 100 / takes;
+        Warmth {
+            weight: u16::try_from(weight).unwrap_or(WEIGHT_SCALE).min(WEIGHT_SCALE),
+            maxconn: u8::try_from(maxconn).unwrap_or(100).min(100),
+        }
+    }
+}

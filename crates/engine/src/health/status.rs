@@ -1,0 +1,95 @@
+//! What `status` shows of frontends, pools and servers.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::admin::{FrontendStatus, PoolStatus, ServerStatus};
+use crate::health::Health;
+use crate::health::server::{ServerHealth, State};
+use crate::plan::{Algorithm, Server};
+use crate::serving::{ServerView, WEIGHT_SCALE};
+use crate::time::Instant;
+
+impl Health {
+    /// One for each frontend of the plan.
+    pub fn frontend_status(&self) -> Vec<FrontendStatus> {
+        self.plan
+            .frontends
+            .iter()
+            .zip(&self.serving.frontends)
+            .map(|(frontend, load)| FrontendStatus {
+                name: frontend.name.clone(),
+                binds: frontend.binds.iter().map(|bind| bind.address.to_string()).collect(),
+                sessions: load.sessions.load(Relaxed),
+                sessions_max: load.sessions_max.load(Relaxed),
+                sessions_total: load.sessions_total.load(Relaxed),
+            })
+            .collect()
+    }
+
+    /// One for each pool of the plan.
+    pub fn pool_status(&self, now: Instant) -> Vec<PoolStatus> {
+        self.plan
+            .pools
+            .iter()
+            .zip(&self.pools)
+            .zip(&self.serving.pools)
+            .map(|((pool, health), view)| PoolStatus {
+                name: pool.name.clone(),
+                algorithm: algorithm_name(pool.algorithm).to_owned(),
+                queued: view.load.queued.load(Relaxed),
+                queue_timeouts: view.load.queue_timeouts.load(Relaxed),
+                no_server: view.load.no_server.load(Relaxed),
+                servers: pool
+                    .servers
+                    .iter()
+                    .zip(&health.servers)
+                    .zip(&view.servers)
+                    .map(|((server, machine), view)| server_status(server, machine, view, now))
+                    .collect(),
+            })
+            .collect()
+    }
+}
+
+fn server_status(server: &Server, machine: &ServerHealth, view: &ServerView, now: Instant) -> ServerStatus {
+    let load = &view.load;
+    ServerStatus {
+        name: server.name.clone(),
+        address: server.address.to_string(),
+        state: state_name(machine.state()).to_owned(),
+        since: now.since(machine.since()),
+        check: machine.latest().map(|(verdict, _)| verdict.to_string()),
+        checked: machine.latest().map(|&(_, at)| now.since(at)),
+        weight: server.weight,
+        effective_weight: view.weight.div_ceil(WEIGHT_SCALE),
+        backup: server.backup,
+        sessions: load.sessions(),
+        maxconn: view.maxconn,
+        sessions_max: load.sessions_max.load(Relaxed),
+        sessions_total: load.sessions_total.load(Relaxed),
+        connect_errors: load.connect_errors.load(Relaxed),
+        retries: load.retries.load(Relaxed),
+        bytes_in: load.bytes_in.load(Relaxed),
+        bytes_out: load.bytes_out.load(Relaxed),
+    }
+}
+
+const fn state_name(state: State) -> &'static str {
+    match state {
+        State::Maintenance => "maintenance",
+        State::Unchecked => "no check",
+        State::Trusted | State::Up { failed: 0 } => "up",
+        State::Up { .. } => "up, going down",
+        State::Down { passed: 0 } => "down",
+        State::Down { .. } => "down, going up",
+    }
+}
+
+const fn algorithm_name(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::RoundRobin => "roundrobin",
+        Algorithm::LeastConn => "leastconn",
+        Algorithm::Source => "source",
+        Algorithm::First => "first",
+    }
+}

@@ -1,0 +1,107 @@
+//! From what is known of a pool's servers to what new connections see of them.
+//!
+//! Owns the rules of who is selectable: healthy servers first, backup servers only when nobody else is left.
+
+use std::sync::Arc;
+
+use crate::balance::rotation::rotation;
+use crate::plan::{Algorithm, Pool, PoolId, Server};
+use crate::serving::{PoolLoad, PoolView, ServerLoad, ServerView, WEIGHT_SCALE};
+
+/// What a server can take now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Capacity {
+    /// Whether it works and is not in maintenance.
+    pub(super) usable: bool,
+    /// How far slow start has come.
+    pub(super) warmth: Warmth,
+}
+
+/// How far slow start has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Warmth {
+    /// Of [`WEIGHT_SCALE`] parts of the weight.
+    pub(super) weight: u16,
+    /// Percentage of maxconn.
+    pub(super) maxconn: u8,
+}
+
+impl Warmth {
+    /// Slow start is over, or never was.
+    pub(super) const FULL: Self = Self { weight: WEIGHT_SCALE, maxconn: 100 };
+}
+
+/// The counters of one pool and of its servers.
+#[derive(Clone, Debug)]
+pub(super) struct PoolLoads {
+    pub(super) pool: Arc<PoolLoad>,
+    pub(super) servers: Vec<Arc<ServerLoad>>,
+}
+
+impl PoolLoads {
+    pub(super) fn new(pool: &Pool) -> Self {
+        Self { pool: Arc::default(), servers: pool.servers.iter().map(|_| Arc::default()).collect() }
+    }
+}
+
+/// The view of one pool. `capacities` has one entry for each of its servers.
+pub(super) fn pool_view(id: PoolId, pool: &Pool, capacities: &[Capacity], loads: &PoolLoads) -> PoolView {
+    let could_serve = |(server, capacity): (&Server, &Capacity), backup| {
+        capacity.usable && server.weight > 0 && server.backup == backup
+    };
+    let main_serves = pool.servers.iter().zip(capacities).any(|pair| could_serve(pair, false));
+    let mut backup_chosen = false;
+    let servers: Vec<ServerView> = pool
+        .servers
+        .iter()
+        .zip(capacities)
+        .zip(&loads.servers)
+        .map(|((server, capacity), load)| {
+            let selectable = if server.backup {
+                let needed = !main_serves && (pool.all_backups || !backup_chosen);
+                let chosen = needed && could_serve((server, capacity), true);
+                backup_chosen |= chosen;
+                chosen
+            } else {
+                could_serve((server, capacity), false)
+            };
+            server_view(server, selectable, effective_warmth(pool.algorithm, capacity.warmth), load)
+        })
+        .collect();
+    let weights: Vec<u16> =
+        servers.iter().map(|server| if server.selectable { server.weight } else { 0 }).collect();
+    let rotation = match pool.algorithm {
+        Algorithm::RoundRobin | Algorithm::Source => rotation(&weights),
+        Algorithm::LeastConn | Algorithm::First => Arc::default(),
+    };
+    PoolView { id, algorithm: pool.algorithm, servers, rotation, load: Arc::clone(&loads.pool) }
+}
+
+/// Whether new connections would notice no difference between two views of one pool.
+pub(super) fn same(before: &PoolView, after: &PoolView) -> bool {
+    let seen = |server: &ServerView| (server.selectable, server.weight, server.maxconn);
+    before.servers.iter().map(seen).eq(after.servers.iter().map(seen))
+}
+
+/// As in HAProxy, a changing weight would move clients of `balance source` to other servers, so only maxconn grows.
+const fn effective_warmth(algorithm: Algorithm, warmth: Warmth) -> Warmth {
+    match algorithm {
+        Algorithm::Source => Warmth { weight: WEIGHT_SCALE, ..warmth },
+        Algorithm::RoundRobin | Algorithm::LeastConn | Algorithm::First => warmth,
+    }
+}
+
+fn server_view(server: &Server, selectable: bool, warmth: Warmth, load: &Arc<ServerLoad>) -> ServerView {
+    let maxconn = server.maxconn.map(|limit| {
+        let warm = u64::from(limit) * u64::from(warmth.maxconn) / 100;
+        u32::try_from(warm).unwrap_or(limit).max(1)
+    });
+    ServerView {
+        address: server.address,
+        selectable,
+        weight: server.weight.saturating_mul(warmth.weight),
+        maxconn,
+        maxqueue: server.maxqueue,
+        load: Arc::clone(load),
+    }
+}
