@@ -1,0 +1,70 @@
+//! Opens and closes the connections of checks, and names what goes wrong.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mainstay_engine::health::check::CheckStatus;
+use nix::errno::Errno;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::checks::Finding;
+
+/// Connects to `address`, no later than `deadline`.
+pub(super) async fn connect(address: SocketAddr, deadline: Instant) -> Result<TcpStream, Finding> {
+    match timeout_at(deadline, TcpStream::connect(address)).await {
+        Err(_) => Err(Finding::new(CheckStatus::L4Tout, "no answer to a connect")),
+        Ok(Err(error)) => Err(Finding::new(status_of(&error), words(&error))),
+        Ok(Ok(stream)) => {
+            // A request is one small write; a failure costs a delay and nothing else.
+            let _ = stream.set_nodelay(true);
+            Ok(stream)
+        }
+    }
+}
+
+/// Makes the end of a connection that nothing was said on one RST, as HAProxy does: it leaves no TIME-WAIT here and no
+/// handshake to finish there.
+pub(super) fn reset_on_close(stream: &TcpStream) {
+    // Without it the connection ends in the usual way.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// The system's words for an error, without its number.
+pub(super) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Whether the server or this machine is at fault.
+fn status_of(error: &io::Error) -> CheckStatus {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(
+            Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::EADDRNOTAVAIL
+            | Errno::EAFNOSUPPORT,
+        ) => CheckStatus::Sockerr,
+        Some(Errno::ETIMEDOUT) => CheckStatus::L4Tout,
+        _ => CheckStatus::L4Con,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_the_servers_or_this_machines() {
+        let status = |errno: Errno| status_of(&io::Error::from(errno));
+        assert_eq!(status(Errno::EMFILE), CheckStatus::Sockerr);
+        assert_eq!(status(Errno::EADDRNOTAVAIL), CheckStatus::Sockerr);
+        assert_eq!(status(Errno::ETIMEDOUT), CheckStatus::L4Tout);
+        assert_eq!(status(Errno::EHOSTUNREACH), CheckStatus::L4Con);
+        assert_eq!(words(&io::Error::from(Errno::EHOSTUNREACH)), "No route to host");
+    }
+}

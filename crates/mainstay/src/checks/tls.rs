@@ -1,0 +1,215 @@
+//! The TLS side of checks: whom to believe, the handshake, and its failures in words.
+//!
+//! TLS 1.2 and 1.3 with ring. Sessions are never resumed: a resumed one would not show a new certificate.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mainstay_engine::health::check::CheckStatus;
+use mainstay_engine::plan::{TlsCheck, Verify};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use crate::checks::Finding;
+use crate::checks::connect::words;
+
+/// Files of authorities, each read once.
+#[derive(Debug, Default)]
+pub(super) struct Authorities {
+    files: BTreeMap<String, Arc<RootCertStore>>,
+}
+
+impl Authorities {
+    fn load(&mut self, path: &str) -> Result<Arc<RootCertStore>, String> {
+        if let Some(store) = self.files.get(path) {
+            return Ok(Arc::clone(store));
+        }
+        let store = Arc::new(read_authorities(path).map_err(|reason| format!("ca-file {path}: {reason}"))?);
+        self.files.insert(path.to_owned(), Arc::clone(&store));
+        Ok(store)
+    }
+}
+
+/// Makes the TLS connections of one server's checks.
+#[derive(Clone)]
+pub(super) struct Connector {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl Connector {
+    /// The error is a sentence for whoever wrote the configuration.
+    pub(super) fn new(
+        tls: &TlsCheck,
+        address: SocketAddr,
+        authorities: &mut Authorities,
+    ) -> Result<Self, String> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match &tls.verify {
+            Verify::None => Arc::new(BelieveAnyone(Arc::clone(&provider))),
+            Verify::Authority(path) => {
+                let store = authorities.load(path)?;
+                WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider))
+                    .build()
+                    .map_err(|error| format!("ca-file {path}: {error}"))?
+            }
+        };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
+        config.resumption = Resumption::disabled();
+        let name = match &tls.server_name {
+            Some(name) => ServerName::try_from(name.clone())
+                .map_err(|_| format!("`{name}` is neither a host name nor an address"))?,
+            None => ServerName::from(address.ip()),
+        };
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    /// Shakes hands on a fresh connection.
+    pub(super) async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Finding> {
+        let shaken = self.connector.connect(self.name.clone(), stream).await;
+        shaken.map_err(|error| Finding::new(CheckStatus::L6Rsp, failure(&error)))
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// `verify none`: takes any certificate from anyone, even a broken one. Such a check finds out whether the server speaks
+/// TLS and answers, not who it is. Nothing secret is sent on a check's connection.
+#[derive(Debug)]
+struct BelieveAnyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for BelieveAnyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn read_authorities(path: &str) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    for (number, certificate) in
+        (1..).zip(CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?)
+    {
+        let certificate = certificate.map_err(|error| unreadable(&error))?;
+        store.add(certificate).map_err(|error| format!("certificate {number} is no authority: {error}"))?;
+    }
+    if store.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(store) }
+}
+
+fn unreadable(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => format!("cannot be read: {}", words(error)),
+        error => format!("is not PEM: {error}"),
+    }
+}
+
+/// Why a handshake failed.
+fn failure(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match tls {
+        Some(Error::InvalidCertificate(reason)) => certificate_failure(reason),
+        Some(Error::AlertReceived(alert)) => format!("the server refused the TLS handshake: {alert:?}"),
+        Some(Error::InvalidMessage(_)) => "the answer is not TLS".to_owned(),
+        Some(Error::PeerIncompatible(reason)) => format!("no TLS in common: {reason:?}"),
+        Some(error) => error.to_string(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "connection closed during the TLS handshake".to_owned()
+        }
+        None => words(error),
+    }
+}
+
+fn certificate_failure(reason: &CertificateError) -> String {
+    match reason {
+        CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
+            format!("certificate names nobody, so not {}", expected.to_str())
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
+            format!("certificate is valid for {}, not {}", names.join(", "), expected.to_str())
+        }
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("certificate expired {} ago", span(time.as_secs().saturating_sub(not_after.as_secs())))
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!(
+                "certificate is not valid before {} from now",
+                span(not_before.as_secs().saturating_sub(time.as_secs()))
+            )
+        }
+        CertificateError::UnknownIssuer => "certificate is signed by an unknown authority".to_owned(),
+        // Every cluster's authority is called "kubernetes", so this is how one of another cluster shows.
+        CertificateError::BadSignature => {
+            "certificate is signed by another authority of the same name as the known one".to_owned()
+        }
+        reason => format!("certificate is not valid: {reason}"),
+    }
+}
+
+/// The library says `DnsName("example.com")` or `IpAddress(192.0.2.1)`.
+fn bare_name(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+    inner.trim_matches('"')
+}
+
+/// A number of seconds in the largest unit that fits.
+fn span(seconds: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match seconds {
+        0..MINUTE => format!("{seconds} s"),
+        MINUTE..HOUR => format!("{} min", seconds / MINUTE),
+        HOUR..DAY => format!("{} h", seconds / HOUR),
+        DAY.. => format!("{} d", seconds / DAY),
+    }
+}
