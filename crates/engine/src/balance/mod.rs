@@ -76,3 +76,6 @@ impl<'a> Candidates<'a> {
         self.iter().next().is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;
