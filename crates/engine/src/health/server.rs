@@ -268,3 +268,120 @@ impl WarmUp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::CheckKind;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn server(rise: u32, fall: u32) -> Server {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 6443));
+        let check = Check {
+            address,
+            kind: CheckKind::Connect,
+            tls: None,
+            interval: 2 * SECOND,
+            fast_interval: SECOND,
+            down_interval: 5 * SECOND,
+            connect_timeout: SECOND,
+            answer_timeout: SECOND,
+            rise,
+            fall,
+        };
+        Server {
+            name: String::new(),
+            address,
+            weight: 1,
+            backup: false,
+            disabled: false,
+            maxconn: None,
+            maxqueue: None,
+            slow_start: None,
+            shutdown_sessions_when_down: false,
+            check: Some(check),
+        }
+    }
+
+    fn verdict(passed: bool) -> Verdict {
+        let status = if passed { CheckStatus::L4Ok } else { CheckStatus::L4Con };
+        Verdict { status, code: None, detail: String::new(), took: Duration::ZERO }
+    }
+
+    /// HAProxy's own counter: below `rise` it is down, and it starts at `rise`.
+    struct HaproxyHealth {
+        health: u32,
+        rise: u32,
+        fall: u32,
+    }
+
+    impl HaproxyHealth {
+        fn result(&mut self, passed: bool) {
+            let most = self.rise + self.fall - 1;
+            if passed && self.health < most {
+                self.health += 1;
+                if self.health >= self.rise {
+                    self.health = most;
+                }
+            } else if !passed && self.health > 0 {
+                self.health -= 1;
+                if self.health < self.rise {
+                    self.health = 0;
+                }
+            }
+        }
+
+        fn interval(&self) -> Duration {
+            match self.health {
+                health if health == self.rise + self.fall - 1 => 2 * SECOND,
+                0 => 5 * SECOND,
+                _ => SECOND,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rise_fall_and_intervals_are_those_of_haproxy(
+            rise in 1_u32..5,
+            fall in 1_u32..5,
+            results in prop::collection::vec(any::<bool>(), 1..60),
+        ) {
+            let server = server(rise, fall);
+            let mut now = Instant::from_nanos(0);
+            let mut machine = ServerHealth::new(&server, now, now);
+            let mut haproxy = HaproxyHealth { health: rise, rise, fall };
+            let mut jitter = Jitter::new(0, 0);
+            for passed in results {
+                let attempt = machine.next_attempt(&server, now).unwrap();
+                let before = machine.state().usable();
+                let change = machine.handle_verdict(&server, attempt, verdict(passed), &mut jitter, now);
+                haproxy.result(passed);
+                let after = machine.state().usable();
+                prop_assert_eq!(after, haproxy.health >= rise);
+                prop_assert_eq!(change == Change::Up, !before && after);
+                prop_assert_eq!(change == Change::Down, before && !after);
+                let next = machine.poll_timeout().unwrap().at;
+                prop_assert_eq!(next.since(now), haproxy.interval());
+                now = next;
+            }
+        }
+    }
+
+    #[test]
+    fn an_attempt_longer_than_the_interval_delays_the_next_one_and_no_more() {
+        let server = server(2, 3);
+        let start = Instant::from_nanos(0);
+        let mut machine = ServerHealth::new(&server, start, start);
+        let attempt = machine.next_attempt(&server, start).unwrap();
+        let end = start + 7 * SECOND;
+        machine.handle_verdict(&server, attempt, verdict(false), &mut Jitter::new(0, 0), end);
+        assert_eq!(machine.poll_timeout().unwrap().at, end);
+        assert_eq!(machine.next_attempt(&server, end), Some(attempt + 1));
+    }
+}
