@@ -76,6 +76,3 @@ impl<'a> Candidates<'a> {
         self.iter().next().is_some()
     }
 }
-
-#[cfg(test)]
-mod tests;

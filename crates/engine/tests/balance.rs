@@ -1,14 +1,13 @@
-//! What every algorithm keeps, and what each of them promises.
+//! What every algorithm keeps and what each of them promises, from one thread and from many.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use mainstay_engine::balance::rotation::rotation;
+use mainstay_engine::balance::{Pick, pick};
+use mainstay_engine::plan::{Algorithm, PoolId, ServerIndex};
+use mainstay_engine::serving::{PoolView, ServerView, WEIGHT_SCALE};
 use proptest::prelude::*;
-
-use super::*;
-use crate::balance::rotation::rotation;
-use crate::plan::PoolId;
-use crate::serving::WEIGHT_SCALE;
 
 const ALGORITHMS: [Algorithm; 4] =
     [Algorithm::RoundRobin, Algorithm::LeastConn, Algorithm::Source, Algorithm::First];
@@ -18,7 +17,7 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// A server for a test: weight (0 is not selectable) and maxconn.
 type Shape = (u16, Option<u32>);
 
-fn pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
+fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
     let weights: Vec<u16> = shapes.iter().map(|&(weight, _)| weight).collect();
     let server = |&(weight, maxconn): &Shape| ServerView {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
@@ -52,13 +51,13 @@ fn picks(pool: &PoolView, count: usize) -> Vec<u16> {
 
 #[test]
 fn round_robin_is_a_strict_rotation() {
-    let pool = pool(Algorithm::RoundRobin, &[(100, None); 3]);
+    let pool = new_pool(Algorithm::RoundRobin, &[(100, None); 3]);
     assert_eq!(picks(&pool, 7), [0, 1, 2, 0, 1, 2, 0]);
 }
 
 #[test]
 fn threads_share_one_rotation() {
-    let pool = pool(Algorithm::RoundRobin, &[(2, None), (1, None), (1, None)]);
+    let pool = new_pool(Algorithm::RoundRobin, &[(2, None), (1, None), (1, None)]);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| picks(&pool, 10_000));
@@ -69,13 +68,13 @@ fn threads_share_one_rotation() {
 
 #[test]
 fn a_full_server_loses_its_turns_to_all_others_alike() {
-    let pool = pool(Algorithm::RoundRobin, &[(1, Some(1)), (1, None), (1, None)]);
+    let pool = new_pool(Algorithm::RoundRobin, &[(1, Some(1)), (1, None), (1, None)]);
     assert_eq!(picks(&pool, 7), [0, 1, 2, 1, 2, 1, 2]);
 }
 
 #[test]
 fn the_fewest_connections_for_the_weight_win_and_equals_take_turns() {
-    let pool = pool(Algorithm::LeastConn, &[(1, None), (1, None), (2, None)]);
+    let pool = new_pool(Algorithm::LeastConn, &[(1, None), (1, None), (2, None)]);
     for (server, count) in pool.servers.iter().zip([3, 1, 3]) {
         (0..count).for_each(|_| assert!(server.load.acquire(None)));
     }
@@ -85,7 +84,7 @@ fn the_fewest_connections_for_the_weight_win_and_equals_take_turns() {
     picks(&pool, 391);
     assert_eq!(sessions(&pool), [100, 100, 200]);
 
-    let idle = self::pool(Algorithm::LeastConn, &[(1, None); 3]);
+    let idle = new_pool(Algorithm::LeastConn, &[(1, None); 3]);
     let turns: Vec<_> = (0..6)
         .flat_map(|_| {
             let server = picks(&idle, 1);
@@ -98,7 +97,7 @@ fn the_fewest_connections_for_the_weight_win_and_equals_take_turns() {
 
 #[test]
 fn a_client_keeps_its_server_and_waits_for_it() {
-    let pool = pool(Algorithm::Source, &[(1, Some(1)); 3]);
+    let pool = new_pool(Algorithm::Source, &[(1, Some(1)); 3]);
     let clients: Vec<IpAddr> = (0..3).map(|host| IpAddr::from([192, 0, 2, host])).collect();
     let homes: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client, None)).collect();
     assert_eq!(sessions(&pool), [1, 1, 1], "neighbours spread evenly");
@@ -110,14 +109,14 @@ fn a_client_keeps_its_server_and_waits_for_it() {
 
 #[test]
 fn first_fills_one_server_after_the_other() {
-    let pool = pool(Algorithm::First, &[(0, None), (1, Some(2)), (1, Some(1)), (9, None)]);
+    let pool = new_pool(Algorithm::First, &[(0, None), (1, Some(2)), (1, Some(1)), (9, None)]);
     assert_eq!(picks(&pool, 5), [1, 1, 2, 3, 3]);
 }
 
 #[test]
 fn the_server_that_failed_is_the_last_resort() {
     for algorithm in ALGORITHMS {
-        let two = pool(algorithm, &[(1, None), (1, Some(1)), (0, None)]);
+        let two = new_pool(algorithm, &[(1, None), (1, Some(1)), (0, None)]);
         for _ in 0..3 {
             assert_eq!(
                 pick(&two, CLIENT, Some(ServerIndex(1))),
@@ -129,18 +128,18 @@ fn the_server_that_failed_is_the_last_resort() {
         // The other one is full now: waiting for it is better than what has just failed.
         assert_eq!(pick(&two, CLIENT, Some(ServerIndex(0))), Pick::Full, "{algorithm:?}");
 
-        let one = pool(algorithm, &[(0, None), (1, None)]);
+        let one = new_pool(algorithm, &[(0, None), (1, None)]);
         assert_eq!(pick(&one, CLIENT, Some(ServerIndex(1))), Pick::Server(ServerIndex(1)), "{algorithm:?}");
-        let none = pool(algorithm, &[(0, None)]);
+        let none = new_pool(algorithm, &[(0, None)]);
         assert_eq!(pick(&none, CLIENT, None), Pick::None, "{algorithm:?}");
-        assert_eq!(pick(&pool(algorithm, &[]), CLIENT, None), Pick::None, "{algorithm:?}");
+        assert_eq!(pick(&new_pool(algorithm, &[]), CLIENT, None), Pick::None, "{algorithm:?}");
     }
 }
 
 #[test]
 fn a_view_that_contradicts_itself_makes_no_panic() {
     for algorithm in ALGORITHMS {
-        let mut view = pool(algorithm, &[(1, None), (1, None)]);
+        let mut view = new_pool(algorithm, &[(1, None), (1, None)]);
         view.rotation = Arc::from([9, 1]);
         assert!(matches!(pick(&view, CLIENT, None), Pick::Server(_)), "{algorithm:?}");
         view.rotation = Arc::from([]);
@@ -151,7 +150,7 @@ fn a_view_that_contradicts_itself_makes_no_panic() {
 #[test]
 fn slots_hold_under_contention() {
     for algorithm in ALGORITHMS {
-        let pool = pool(algorithm, &[(1, Some(3)), (3, Some(2)), (0, None), (2, Some(4))]);
+        let pool = new_pool(algorithm, &[(1, Some(3)), (3, Some(2)), (0, None), (2, Some(4))]);
         std::thread::scope(|scope| {
             for host in 0..4 {
                 let pool = &pool;
@@ -190,7 +189,7 @@ proptest! {
         shapes in shapes(),
         clients in prop::collection::vec((any::<u32>(), prop::option::of(0_u16..8)), 1..40),
     ) {
-        let pool = pool(algorithm, &shapes);
+        let pool = new_pool(algorithm, &shapes);
         let mut expected = vec![0_u32; shapes.len()];
         for (address, avoid) in clients {
             let avoid = avoid.map(ServerIndex);
@@ -228,7 +227,7 @@ proptest! {
     fn round_robin_shares_are_exact_over_one_rotation(weights in prop::collection::vec(0_u16..=256, 1..8)) {
         prop_assume!(weights.iter().any(|&weight| weight > 0));
         let shapes: Vec<Shape> = weights.iter().map(|&weight| (weight, None)).collect();
-        let pool = pool(Algorithm::RoundRobin, &shapes);
+        let pool = new_pool(Algorithm::RoundRobin, &shapes);
         let turns = u32::try_from(pool.rotation.len()).unwrap();
         picks(&pool, pool.rotation.len());
         let total: u32 = weights.iter().map(|&weight| u32::from(weight)).sum();
