@@ -3,6 +3,9 @@
 //! Owns [`Checks`]. It decides nothing: when to check and what a verdict means is the engine's business. `connect` opens
 //! connections, `tls`, `http` and `ssl_hello` are what a check can say on one. Every attempt has a connection of its own
 //! and ends within the check's time-outs.
+//!
+//! Results are HAProxy's but for one: a server that resets an established connection is an L7RSP or L6RSP here. HAProxy
+//! says SOCKERR, which mainstay keeps for what this machine could not do.
 
 mod connect;
 mod http;

@@ -364,6 +364,22 @@ async fn a_certificate_that_is_not_believed_is_explained() {
 }
 
 #[tokio::test]
+async fn an_authority_that_serves_itself_is_explained() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    let file = temporary_file("itself", &pem(certificate.der()));
+    let verify = Verify::Authority(file.to_str().unwrap().to_owned());
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let address = tls_server(vec![certificate.der().clone()], key, &[&TLS13]).await;
+    let (status, _, detail) = find(Check { tls: tls(verify, None), ..check(address, http()) }).await;
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(status, L6Rsp);
+    assert!(detail.starts_with("the server shows the certificate of an authority"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_certificate_out_of_its_time_is_explained() {
     let authority = Authority::new("time", "kubernetes");
     let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();

@@ -1,6 +1,8 @@
 //! The TLS side of checks: whom to believe, the handshake, and its failures in words.
 //!
-//! TLS 1.2 and 1.3 with ring. Sessions are never resumed: a resumed one would not show a new certificate.
+//! TLS 1.2 and 1.3 with ring. Sessions are never resumed: a resumed one would not show a new certificate. Two things are
+//! stricter than HAProxy's: with a `ca-file` the certificate has to name the server's address when no name is given
+//! (HAProxy then looks at no name at all), and a self-signed one of type `CA:TRUE` does not pass as a server's.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -190,6 +192,11 @@ fn certificate_failure(reason: &CertificateError) -> String {
         // Every cluster's authority is called "kubernetes", so this is how one of another cluster shows.
         CertificateError::BadSignature => {
             "certificate is signed by another authority of the same name as the known one".to_owned()
+        }
+        // OpenSSL would take a certificate that is in the file itself. The library has no public name for this reason.
+        reason if reason.to_string().contains("CaUsedAsEndEntity") => {
+            "the server shows the certificate of an authority (CA:TRUE), not one that an authority signed for it"
+                .to_owned()
         }
         reason => format!("certificate is not valid: {reason}"),
     }
