@@ -32,3 +32,31 @@ pub const SLOW_START_STEPS: u32 = 20;
 
 /// Shortest step of a slow start: each one publishes a new view.
 pub const SLOW_START_STEP: Duration = Duration::from_secs(1);
+/// How long a complaint about the same peer and subject is not repeated: often enough for a log that rotates.
+pub const COMPLAINT_AGAIN: Duration = Duration::from_secs(60);
+
+/// How soon a complaint is made again when its detail changed, so that a peer that varies it cannot flood the log.
+pub const COMPLAINT_CHANGED: Duration = Duration::from_secs(1);
+
+/// Complaints one router remembers: more than a LAN has balancers, and little memory for a flood of forged sources.
+pub const COMPLAINTS: usize = 64;
+
+/// Added to the time a hand-over waits for a successor, for its advert to cross the LAN and be read.
+pub const HAND_OVER_MARGIN: Duration = Duration::from_millis(100);
+
+/// A burst of announcements because of a lower-priority advert is not repeated sooner, so that forged adverts cannot
+/// be turned into a storm of broadcasts.
+pub const LOWER_PRIORITY_BURST_GAP: Duration = Duration::from_secs(1);
+
+/// How long a router whose addresses could not be installed leaves the field to its peers before it tries again.
+/// Doubled each time in a row up to [`INSTALL_HOLD_MAX`], because every try can cost a takeover there and back.
+pub const INSTALL_HOLD: Duration = Duration::from_secs(30);
+
+/// Longest wait of [`INSTALL_HOLD`].
+pub const INSTALL_HOLD_MAX: Duration = Duration::from_secs(16 * 60);
+
+/// A script run whose end nobody reported this long after its timeout counts as timed out: the kill takes 2 s at most.
+pub const SCRIPT_REPORT_GRACE: Duration = Duration::from_secs(5);
+
+/// Shortest time between two runs of a tracked script.
+pub const SCRIPT_INTERVAL_MIN: Duration = Duration::from_millis(10);

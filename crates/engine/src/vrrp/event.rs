@@ -1,12 +1,14 @@
 //! What is worth saying about virtual routers, their peers and what they track.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
 use crate::event::Severity;
+use crate::plan::Priority;
 
-/// Something worth saying about a virtual router.
+/// Something worth saying about a virtual router, or about a script that routers track.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum VrrpEvent {
@@ -14,8 +16,142 @@ pub enum VrrpEvent {
     BecameActive {
         /// The router's name.
         router: String,
-        /// Why, as a phrase.
+        /// Why, beginning with "since" or "because".
         reason: String,
+    },
+    /// A router became a backup.
+    BecameBackup {
+        /// The router's name.
+        router: String,
+        /// Why, beginning with "since" or "because".
+        reason: String,
+    },
+    /// A router cannot take part.
+    Fault {
+        /// The router's name.
+        router: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A router slept through its peers' patience and started over as a backup.
+    Overslept {
+        /// The router's name.
+        router: String,
+        /// How long past its deadline it woke, in seconds.
+        late: f64,
+    },
+    /// A router began to give its addresses away, and keeps them until a successor is heard.
+    HandingOver {
+        /// The router's name.
+        router: String,
+        /// Whether the daemon stops after it.
+        stopping: bool,
+    },
+    /// A router gave its addresses away.
+    HandedOver {
+        /// The router's name.
+        router: String,
+        /// Who has them now; `None` when nobody was heard in time.
+        successor: Option<Ipv4Addr>,
+        /// How long it took, in seconds.
+        took: f64,
+    },
+    /// Nobody took over within the bound of a planned hand-over, so the router goes on.
+    HandOverUnanswered {
+        /// The router's name.
+        router: String,
+    },
+    /// A hand-over was ended by an operator.
+    Resumed {
+        /// The router's name.
+        router: String,
+    },
+    /// What a router tracks changed its priority.
+    PriorityChanged {
+        /// The router's name.
+        router: String,
+        /// Before.
+        from: Priority,
+        /// From now on.
+        to: Priority,
+        /// What tracking changes, each as a phrase.
+        because: Vec<String>,
+    },
+    /// Somebody else removed an address of an active router; it was put back.
+    AddressRestored {
+        /// The router's name.
+        router: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// An address could not be installed; it is tried again.
+    InstallFailed {
+        /// The router's name.
+        router: String,
+        /// The address.
+        address: IpAddr,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// Every address is installed after all.
+    InstallRecovered {
+        /// The router's name.
+        router: String,
+    },
+    /// Adverts could not be sent.
+    SendFailed {
+        /// The router's name.
+        router: String,
+        /// The interface they should have left by.
+        interface: String,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// A peer's adverts are refused. Unless that is mended, both become active and never notice each other.
+    PeerMismatch {
+        /// The router's name.
+        router: String,
+        /// The peer's address.
+        peer: Ipv4Addr,
+        /// The stable name of what differs, as in `status`.
+        mismatch: &'static str,
+        /// What differs, as a sentence.
+        detail: String,
+    },
+    /// An active router heard another one advertise with a lower claim.
+    PeerAlsoActive {
+        /// The router's name.
+        router: String,
+        /// The other router's address.
+        peer: Ipv4Addr,
+        /// The other router's priority.
+        priority: Priority,
+    },
+    /// A unicast advert came from an address that is not a configured peer. It counts nevertheless.
+    StrangerHeard {
+        /// The router's name.
+        router: String,
+        /// Its address.
+        peer: Ipv4Addr,
+    },
+    /// A tracked script turned good.
+    ScriptGood {
+        /// The script's name.
+        script: String,
+        /// How the run that decided it ended.
+        latest: String,
+    },
+    /// A tracked script turned bad.
+    ScriptBad {
+        /// The script's name.
+        script: String,
+        /// How the run that decided it ended.
+        latest: String,
+    },
+    /// A run of a tracked script was still going when the next was due, which was left out.
+    ScriptOverran {
+        /// The script's name.
+        script: String,
     },
 }
 
@@ -23,7 +159,26 @@ impl VrrpEvent {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::BecameActive { .. } => Severity::Info,
+            Self::BecameActive { .. }
+            | Self::BecameBackup { .. }
+            | Self::HandingOver { .. }
+            | Self::HandedOver { successor: Some(_), .. }
+            | Self::Resumed { .. }
+            | Self::PriorityChanged { .. }
+            | Self::InstallRecovered { .. }
+            | Self::ScriptGood { .. } => Severity::Info,
+            Self::Overslept { .. }
+            | Self::HandedOver { successor: None, .. }
+            | Self::HandOverUnanswered { .. }
+            | Self::AddressRestored { .. }
+            | Self::SendFailed { .. }
+            | Self::StrangerHeard { .. }
+            | Self::ScriptBad { .. }
+            | Self::ScriptOverran { .. } => Severity::Warning,
+            Self::Fault { .. }
+            | Self::InstallFailed { .. }
+            | Self::PeerMismatch { .. }
+            | Self::PeerAlsoActive { .. } => Severity::Error,
         }
     }
 }
@@ -31,7 +186,59 @@ impl VrrpEvent {
 impl fmt::Display for VrrpEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BecameActive { router, reason } => write!(f, "router {router} is active: {reason}"),
+            Self::BecameActive { router, reason } => write!(f, "router {router} is active {reason}"),
+            Self::BecameBackup { router, reason } => write!(f, "router {router} is a backup {reason}"),
+            Self::Fault { router, reason } => write!(f, "router {router} cannot take part: {reason}"),
+            Self::Overslept { router, late } => write!(
+                f,
+                "router {router} woke {late:.3} s late, past its peers' patience, and starts over as a backup"
+            ),
+            Self::HandingOver { router, stopping } => write!(
+                f,
+                "router {router} hands over{} and keeps its addresses until a successor is heard",
+                if *stopping { " in order to stop" } else { "" }
+            ),
+            Self::HandedOver { router, successor: Some(successor), took } => {
+                write!(f, "router {router} handed over to {successor} in {took:.3} s")
+            }
+            Self::HandedOver { router, successor: None, took } => {
+                write!(f, "router {router} let go after {took:.3} s without hearing a successor")
+            }
+            Self::HandOverUnanswered { router } => write!(
+                f,
+                "router {router} heard no successor, stays active with priority 1 and yields to the first that appears"
+            ),
+            Self::Resumed { router } => write!(f, "router {router} takes part with its own priority again"),
+            Self::PriorityChanged { router, from, to, because } => {
+                write!(f, "router {router} changes its priority from {from} to {to}")?;
+                if because.is_empty() { Ok(()) } else { write!(f, " ({})", because.join(", ")) }
+            }
+            Self::AddressRestored { router, address } => {
+                write!(f, "router {router} put {address} back, which somebody else had removed")
+            }
+            Self::InstallFailed { router, address, reason } => {
+                write!(f, "router {router} cannot install {address}: {reason}")
+            }
+            Self::InstallRecovered { router } => {
+                write!(f, "router {router} has all its addresses installed again")
+            }
+            Self::SendFailed { router, interface, reason } => {
+                write!(f, "router {router} cannot send adverts on {interface}: {reason}")
+            }
+            Self::PeerMismatch { router, peer, mismatch: _, detail } => {
+                write!(f, "router {router} refuses adverts from {peer}: {detail}")
+            }
+            Self::PeerAlsoActive { router, peer, priority } => {
+                write!(f, "router {router} is active, and so is {peer} with priority {priority}")
+            }
+            Self::StrangerHeard { router, peer } => {
+                write!(f, "router {router} hears adverts from {peer}, which is not one of its peers")
+            }
+            Self::ScriptGood { script, latest } => write!(f, "script {script} is good: {latest}"),
+            Self::ScriptBad { script, latest } => write!(f, "script {script} is bad: {latest}"),
+            Self::ScriptOverran { script } => {
+                write!(f, "script {script} was still running when its next run was due; that run is left out")
+            }
         }
     }
 }

@@ -1,92 +1,223 @@
 //! VRRP: who owns the virtual addresses.
 //!
-//! Owns [`Vrrp`], all virtual routers of a daemon. `packet` is the wire format, `router` one virtual router, `track`
-//! what changes its priority.
+//! Owns [`Vrrp`], all virtual routers of a daemon, and brings what happens to those it concerns. `packet` is the wire
+//! format, `router` one virtual router, `track` what changes its priority.
 
+mod complaints;
 pub mod event;
+pub mod packet;
+mod phrase;
+mod router;
+#[cfg(test)]
+mod testing;
 pub mod track;
 
-use std::net::IpAddr;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 
+use self::packet::Malformed;
+use self::router::{Conditions, Link, Router};
+use self::track::{Interfaces, ScriptOutcome, Scripts};
 use crate::admin::{RouterStatus, ScriptStatus};
 use crate::engine::{InterfaceState, Output};
-use crate::plan::{Plan, ScriptId, VirtualAddress};
+use crate::plan::{Plan, Priority, Router as Config, ScriptId, VirtualAddress};
 use crate::time::{Deadline, Instant};
-use crate::vrrp::track::ScriptOutcome;
 
 /// All virtual routers of a plan.
 #[derive(Debug)]
-pub struct Vrrp {}
+pub struct Vrrp {
+    routers: Vec<Router>,
+    scripts: Scripts,
+    interfaces: Interfaces,
+    outputs: VecDeque<Output>,
+}
 
 impl Vrrp {
     /// Every router initialised; left-over addresses are removed first.
-    pub fn new(_plan: &Plan, _now: Instant) -> Self {
-        Self {}
+    pub fn new(plan: &Plan, now: Instant) -> Self {
+        let (scripts, interfaces) = (Scripts::new(&plan.scripts, now), Interfaces::new());
+        let routers = plan
+            .routers
+            .iter()
+            .map(|config| Router::new(config.clone(), conditions(config, &scripts, &interfaces), now))
+            .collect();
+        let mut vrrp = Self { routers, scripts, interfaces, outputs: VecDeque::new() };
+        vrrp.run_scripts(now);
+        vrrp
     }
 
-    /// Takes in an IP datagram of protocol 112.
-    pub fn handle_datagram(&mut self, _interface: &str, _datagram: &[u8], _now: Instant) {}
+    /// Takes in an IP datagram of protocol 112. One for a virtual router that is not configured is none of ours.
+    pub fn handle_datagram(&mut self, interface: &str, datagram: &[u8], now: Instant) {
+        let on_interface = self.routers.iter_mut().filter(|router| router.config().interface == interface);
+        match packet::decode(datagram) {
+            Ok(advert) => on_interface
+                .filter(|router| router.config().vrid == advert.vrid)
+                .for_each(|router| router.handle_advert(&advert, now)),
+            Err(malformed) => {
+                let known = packet::peek(datagram);
+                // Where the virtual router cannot be read, it may be any.
+                on_interface
+                    .filter(|router| known.is_none_or(|(_, vrid)| router.config().vrid == vrid))
+                    .for_each(|router| {
+                        count_malformed(router, known.map(|(sender, _)| sender), malformed, now);
+                    });
+            }
+        }
+    }
 
     /// Takes in what an interface can do.
-    pub fn handle_interface(&mut self, _name: &str, _state: Option<InterfaceState>, _now: Instant) {}
+    pub fn handle_interface(&mut self, name: &str, state: Option<InterfaceState>, now: Instant) {
+        self.interfaces.insert(name.to_owned(), state);
+        self.apply_conditions(now);
+    }
 
     /// Takes in that somebody else removed an address.
-    pub fn handle_address_gone(&mut self, _interface: &str, _address: IpAddr, _now: Instant) {}
+    pub fn handle_address_gone(&mut self, interface: &str, address: IpAddr, now: Instant) {
+        for router in &mut self.routers {
+            router.handle_address_gone(interface, address, now);
+        }
+    }
 
     /// Takes in that an address could not be installed.
-    pub fn handle_install_failed(&mut self, _address: &VirtualAddress, _reason: String, _now: Instant) {}
+    pub fn handle_install_failed(&mut self, address: &VirtualAddress, reason: String, now: Instant) {
+        for router in &mut self.routers {
+            router.handle_install_failed(address, reason.clone(), now);
+        }
+    }
 
     /// Takes in that an advert could not be sent.
-    pub fn handle_send_failed(&mut self, _interface: &str, _reason: String, _now: Instant) {}
+    pub fn handle_send_failed(&mut self, interface: &str, reason: String, now: Instant) {
+        for router in self.routers.iter_mut().filter(|router| router.config().interface == interface) {
+            router.handle_send_failed(reason.clone(), now);
+        }
+    }
 
     /// Takes in how a run of a script ended.
     pub fn handle_script_finished(
         &mut self,
-        _script: ScriptId,
-        _run: u64,
-        _outcome: ScriptOutcome,
-        _now: Instant,
+        script: ScriptId,
+        run: u64,
+        outcome: ScriptOutcome,
+        now: Instant,
     ) {
+        // Also without a flip: the phrase in `status` says how the latest run ended.
+        self.scripts.handle_finished(script, run, &outcome, now, &mut self.outputs);
+        self.apply_conditions(now);
     }
 
     /// Gives the addresses to a peer, make before break, and stays a backup of last resort.
-    pub fn handle_hand_over(&mut self, _now: Instant) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Says why nothing was done.
+    pub fn handle_hand_over(&mut self, now: Instant) -> Result<(), String> {
+        if self.routers.is_empty() {
+            return Err("no virtual router is configured".to_owned());
+        }
+        if let Some(refusal) = self.routers.iter().find_map(Router::refuses_hand_over) {
+            return Err(refusal);
+        }
+        if self.routers.iter().all(Router::is_standing_by) {
+            return Err("this balancer stands by already; `mainstay resume` ends it".to_owned());
+        }
+        self.routers.iter_mut().for_each(|router| router.handle_hand_over(now));
         Ok(())
     }
 
     /// Ends a hand-over.
-    pub fn handle_resume(&mut self, _now: Instant) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Says why nothing was done.
+    pub fn handle_resume(&mut self, now: Instant) -> Result<(), String> {
+        if !self.routers.iter().any(Router::is_standing_by) {
+            return Err("this balancer does not stand by: there was no hand-over to end".to_owned());
+        }
+        self.routers.iter_mut().for_each(|router| router.handle_resume(now));
         Ok(())
     }
 
     /// Gives the addresses to a peer, make before break, for good.
-    pub fn handle_stop(&mut self, _now: Instant) {}
+    pub fn handle_stop(&mut self, now: Instant) {
+        self.routers.iter_mut().for_each(|router| router.handle_stop(now));
+    }
 
     /// Whether no address is held any more after [`Vrrp::handle_stop`].
     pub fn has_let_go(&self) -> bool {
-        true
+        self.routers.iter().all(Router::has_stopped)
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.run_scripts(now);
+        self.routers.iter_mut().for_each(|router| router.handle_timeout(now));
+    }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        // What routers say comes first, because adverts are in a hurry.
+        self.routers.iter_mut().find_map(Router::poll_output).or_else(|| self.outputs.pop_front())
     }
 
     /// When something is due next.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        None
+        let routers = self.routers.iter().filter_map(Router::poll_timeout);
+        routers.chain(self.scripts.poll_timeout()).min()
     }
 
     /// One for each router of the plan.
-    pub fn router_status(&self, _now: Instant) -> Vec<RouterStatus> {
-        Vec::new()
+    pub fn router_status(&self, now: Instant) -> Vec<RouterStatus> {
+        self.routers.iter().map(|router| router.status(now)).collect()
     }
 
     /// One for each script of the plan.
-    pub fn script_status(&self, _now: Instant) -> Vec<ScriptStatus> {
-        Vec::new()
+    pub fn script_status(&self, now: Instant) -> Vec<ScriptStatus> {
+        self.scripts.status(now)
     }
+
+    fn run_scripts(&mut self, now: Instant) {
+        if self.scripts.handle_timeout(now, &mut self.outputs) {
+            self.apply_conditions(now);
+        }
+    }
+
+    fn apply_conditions(&mut self, now: Instant) {
+        for router in &mut self.routers {
+            let conditions = conditions(router.config(), &self.scripts, &self.interfaces);
+            router.handle_conditions(conditions, now);
+        }
+    }
+}
+
+fn count_malformed(router: &mut Router, sender: Option<Ipv4Addr>, malformed: Malformed, now: Instant) {
+    router.handle_malformed(sender.unwrap_or(Ipv4Addr::UNSPECIFIED), malformed, now);
+}
+
+fn conditions(config: &Config, scripts: &Scripts, interfaces: &Interfaces) -> Conditions {
+    Conditions { link: link(config, interfaces), tracking: track::tracking(config, scripts, interfaces) }
+}
+
+/// What a router's own interface allows.
+fn link(config: &Config, interfaces: &Interfaces) -> Link {
+    let name = &config.interface;
+    let state = match interfaces.get(name) {
+        None => return Link::Unknown,
+        Some(None) => return Link::Unusable(format!("interface {name} does not exist")),
+        Some(Some(state)) => state,
+    };
+    if !state.running && !config.ignore_own_interface {
+        return Link::Unusable(format!("interface {name} is down"));
+    }
+    match config.source.or_else(|| first_own_address(config, state)) {
+        Some(source) => Link::Usable(source),
+        None => Link::Unusable(format!("interface {name} has no address to send from")),
+    }
+}
+
+/// The first address that is not a virtual one, unless this balancer owns the virtual ones.
+fn first_own_address(config: &Config, state: &InterfaceState) -> Option<Ipv4Addr> {
+    let is_virtual = |address: Ipv4Addr| {
+        let mut all = config.addresses.iter().chain(&config.excluded_addresses);
+        all.any(|own| own.address == IpAddr::V4(address))
+    };
+    let mut addresses = state.addresses.iter().map(|&(address, _)| address);
+    addresses.find(|&address| config.priority == Priority::OWNER || !is_virtual(address))
 }

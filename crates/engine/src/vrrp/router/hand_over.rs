@@ -1,0 +1,155 @@
+//! Make before break: a router that stops or hands over keeps its addresses until a successor is heard.
+//!
+//! It announces priority 0, again at every advert interval, and goes on serving. The first valid advert of another
+//! router ends it. Without one it ends after [`bound`]: a router that stops lets go then, one that was only asked to
+//! hand over stays active with the lowest priority, because nobody else would serve.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::{MISSED_ADVERTS, Peer, Priority, Router, State, Timer};
+use crate::limits;
+use crate::plan::Router as Config;
+use crate::time::Instant;
+use crate::vrrp::event::VrrpEvent;
+
+/// A hand-over under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HandOver {
+    pub(super) purpose: Purpose,
+    pub(super) started: Instant,
+}
+
+/// What becomes of the router afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It takes no part any more: the daemon exits.
+    Stop,
+    /// It stays as a backup of last resort.
+    StandBy,
+}
+
+/// How long a successor may take: even if it misses every priority 0, its master-down interval ends within four advert
+/// intervals, three missed adverts and a skew that is below one more (below a second in version 2, whose shortest
+/// interval that is).
+fn bound(config: &Config) -> Duration {
+    config.advert_interval.to_duration() * (MISSED_ADVERTS + 1) + limits::HAND_OVER_MARGIN
+}
+
+impl Router {
+    /// Gives the addresses to a peer for good.
+    pub(crate) fn handle_stop(&mut self, now: Instant) {
+        self.start_over_if_overslept(now);
+        match self.state {
+            State::Stopped => {}
+            State::HandingOver(hand_over) => {
+                self.state = State::HandingOver(HandOver { purpose: Purpose::Stop, ..hand_over });
+            }
+            State::Active if self.has_peers() => self.hand_over(Purpose::Stop, now),
+            State::Initialize | State::Backup | State::Active | State::Fault => self.stop(now),
+        }
+        self.check_invariants();
+    }
+
+    /// Why the addresses cannot be handed over now; nothing if they can.
+    pub(crate) fn refuses_hand_over(&self) -> Option<String> {
+        let name = &self.config.name;
+        match self.state {
+            State::Stopped | State::HandingOver(HandOver { purpose: Purpose::Stop, .. }) => {
+                Some("the daemon is stopping, which hands over anyway".to_owned())
+            }
+            State::Active if !self.has_peers() => {
+                Some(format!("router {name} has no peer that could take its addresses"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives the addresses to a peer and stays a backup of last resort. Only if [`Router::refuses_hand_over`] does not.
+    pub(crate) fn handle_hand_over(&mut self, now: Instant) {
+        self.start_over_if_overslept(now);
+        if self.standing_by.is_none() {
+            self.standing_by = Some(now);
+            if self.state == State::Active {
+                self.hand_over(Purpose::StandBy, now);
+            }
+        }
+        self.check_invariants();
+    }
+
+    /// Whether an operator made it a backup of last resort.
+    pub(crate) fn is_standing_by(&self) -> bool {
+        self.standing_by.is_some()
+    }
+
+    /// Takes part with its own priority again.
+    pub(crate) fn handle_resume(&mut self, now: Instant) {
+        self.start_over_if_overslept(now);
+        if self.standing_by.take().is_none() {
+            return;
+        }
+        self.say(VrrpEvent::Resumed { router: self.config.name.clone() });
+        if let State::HandingOver(HandOver { purpose: Purpose::StandBy, .. }) = self.state {
+            self.stay_active("because the hand-over was ended", now);
+        }
+        self.check_invariants();
+    }
+
+    /// Whether it takes no part any more.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.state == State::Stopped
+    }
+
+    /// Lets go: to a successor that was heard, or to nobody.
+    pub(super) fn let_go(&mut self, hand_over: HandOver, successor: Option<Peer>, now: Instant) {
+        let (router, took) = (self.config.name.clone(), now.since(hand_over.started).as_secs_f64());
+        let successor_address: Option<Ipv4Addr> = successor.map(|peer| peer.address);
+        self.say(VrrpEvent::HandedOver { router, successor: successor_address, took });
+        match hand_over.purpose {
+            Purpose::Stop => self.stop(now),
+            Purpose::StandBy => {
+                self.peer = successor;
+                self.become_backup("because it handed over".to_owned(), now);
+                self.settle(now);
+            }
+        }
+    }
+
+    /// The bound was reached.
+    pub(super) fn give_up_waiting(&mut self, now: Instant) {
+        let State::HandingOver(hand_over) = self.state else { return };
+        match hand_over.purpose {
+            Purpose::Stop => self.let_go(hand_over, None, now),
+            Purpose::StandBy => {
+                self.say(VrrpEvent::HandOverUnanswered { router: self.config.name.clone() });
+                self.stay_active("because no successor was heard", now);
+                self.settle(now);
+            }
+        }
+    }
+
+    fn hand_over(&mut self, purpose: Purpose, now: Instant) {
+        // Announcing the addresses again would take them back from the successor.
+        self.timers.clear(Timer::SecondBurst);
+        self.timers.clear(Timer::LowerPriorityBurst);
+        self.timers.clear(Timer::Refresh);
+        self.enter(State::HandingOver(HandOver { purpose, started: now }), String::new(), now);
+        self.advertise(Priority::RELEASE, now);
+        self.timers.set(Timer::HandOverBound, now, bound(&self.config));
+        let (router, stopping) = (self.config.name.clone(), purpose == Purpose::Stop);
+        self.say(VrrpEvent::HandingOver { router, stopping });
+    }
+
+    /// Ends a hand-over without having let go.
+    fn stay_active(&mut self, why: &str, now: Instant) {
+        self.timers.clear(Timer::HandOverBound);
+        self.enter(State::Active, why.to_owned(), now);
+        self.advertise(self.priority(), now);
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.timers.clear_all();
+        self.release_addresses();
+        self.enter(State::Stopped, "because the daemon is exiting".to_owned(), now);
+    }
+}

@@ -1,0 +1,295 @@
+//! What one router makes of the adverts it hears: which it refuses, and what the others change.
+//!
+//! Owns [`Mismatch`]. The checks and their order are Keepalived's; a refused advert never moves a timer, so each is
+//! counted and its sender named: two routers that refuse each other both become active.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use super::{Config, HandOver, Link, Peer, Priority, Router, State, Timer};
+use crate::plan::{Authentication, Delivery, Preempt, Version};
+use crate::time::{Centis, Instant};
+use crate::vrrp::event::VrrpEvent;
+use crate::vrrp::packet::{Advert, ChecksumForm, Form, LAN_TTL, Malformed};
+
+/// What one router counts.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    pub(super) became_active: u64,
+    /// By the reason's stable name.
+    pub(super) refused: BTreeMap<&'static str, Refused>,
+}
+
+/// Datagrams refused for one reason.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    pub(super) count: u64,
+    pub(super) latest: String,
+}
+
+/// How a well-formed advert differs from what its receiver is configured to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// A multicast advert that a router passed on (RFC 9568 §7.1).
+    Ttl(u8),
+    /// Another protocol version (RFC 9568 §7.1).
+    Version {
+        /// The sender's.
+        theirs: Version,
+        /// The receiver's.
+        ours: Version,
+    },
+    /// Only one side uses a password.
+    AuthenticationType {
+        /// Whether the sender does.
+        theirs: bool,
+    },
+    /// Another password.
+    Password,
+    /// Another interval, which version 2 does not allow (RFC 3768 §7.1).
+    Interval {
+        /// The sender's.
+        theirs: Centis,
+        /// The receiver's.
+        ours: Centis,
+    },
+    /// Another number of addresses.
+    AddressCount {
+        /// The sender's.
+        theirs: usize,
+        /// The receiver's.
+        ours: usize,
+    },
+    /// Multicast to a unicast router, or the other way round.
+    Destination(Ipv4Addr),
+    /// An address of the receiver that the sender does not have.
+    AddressList(Ipv4Addr),
+}
+
+impl Mismatch {
+    /// The stable name that counters and events carry.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ttl(_) => "ttl",
+            Self::Version { .. } => "version",
+            Self::AuthenticationType { .. } => "authentication_type",
+            Self::Password => "password",
+            Self::Interval { .. } => "interval",
+            Self::AddressCount { .. } => "address_count",
+            Self::Destination(_) => "destination",
+            Self::AddressList(_) => "address_list",
+        }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ttl(ttl) => write!(f, "its TTL is {ttl}, not 255, so it does not come from this LAN"),
+            Self::Version { theirs, ours } => {
+                write!(f, "it speaks version {}, this router version {}", digit(*theirs), digit(*ours))
+            }
+            Self::AuthenticationType { theirs: true } => {
+                f.write_str("it authenticates with a password, this router does not")
+            }
+            Self::AuthenticationType { theirs: false } => {
+                f.write_str("it does not authenticate, this router does with a password")
+            }
+            Self::Password => f.write_str("its password is another"),
+            Self::Interval { theirs, ours } => {
+                write!(
+                    f,
+                    "it advertises every {theirs}, this router every {ours}, and version 2 wants them equal"
+                )
+            }
+            Self::AddressCount { theirs, ours } => {
+                write!(f, "it has {theirs} virtual addresses, this router {ours}")
+            }
+            Self::Destination(destination) if destination.is_multicast() => {
+                write!(f, "it sends to the group {destination}, this router expects another way of delivery")
+            }
+            Self::Destination(destination) => {
+                write!(f, "it sends to {destination} alone, this router expects multicast")
+            }
+            Self::AddressList(address) => write!(f, "it does not have the virtual address {address}"),
+        }
+    }
+}
+
+const fn digit(version: Version) -> u8 {
+    match version {
+        Version::V2 => 2,
+        Version::V3 => 3,
+    }
+}
+
+impl Router {
+    /// Takes in a datagram for this virtual router that could not be read.
+    pub(crate) fn handle_malformed(&mut self, sender: Ipv4Addr, malformed: Malformed, now: Instant) {
+        self.refuse(sender, malformed.name(), malformed.to_string(), now);
+    }
+
+    /// Takes in an advert for this virtual router.
+    pub(crate) fn handle_advert(&mut self, advert: &Advert, now: Instant) {
+        self.start_over_if_overslept(now);
+        // Multicast loops back.
+        if self.state == State::Stopped || self.conditions.link == Link::Usable(advert.source) {
+            return;
+        }
+        if let Err(mismatch) = judge(&self.config, advert) {
+            return self.refuse(advert.source, mismatch.name(), mismatch.to_string(), now);
+        }
+        self.counters.received += 1;
+        self.name_stranger(advert.source, now);
+        match self.state {
+            State::Backup => self.hear_as_backup(advert, now),
+            State::Active => self.hear_as_active(advert, now),
+            State::HandingOver(hand_over) => self.hear_while_handing_over(hand_over, advert, now),
+            State::Initialize | State::Fault | State::Stopped => self.peer = Some(peer_of(advert, now)),
+        }
+        self.check_invariants();
+    }
+
+    /// RFC 9568 §6.4.2.
+    fn hear_as_backup(&mut self, advert: &Advert, now: Instant) {
+        if advert.priority == Priority::RELEASE {
+            // "Sooner": one who hands over says so again and again, which must not put the takeover off.
+            self.timers.set_sooner(Timer::ActiveDown, now, self.skew());
+        } else if self.yields_to(advert.priority, now) {
+            self.follow(advert, now);
+            return;
+        }
+        self.peer = Some(peer_of(advert, now));
+    }
+
+    /// RFC 9568 §6.4.3.
+    fn hear_as_active(&mut self, advert: &Advert, now: Instant) {
+        let own = self.priority();
+        if advert.priority == Priority::RELEASE {
+            return self.advertise(own, now);
+        }
+        let Link::Usable(source) = self.conditions.link else { return };
+        if (advert.priority, advert.source) > (own, source) {
+            let relation = if advert.priority > own { "above" } else { "equal to" };
+            let Advert { source, priority, .. } = advert;
+            self.become_backup(
+                format!("because {source} advertises priority {priority}, {relation} its {own}"),
+                now,
+            );
+            self.follow(advert, now);
+            return;
+        }
+        let Advert { source, priority, .. } = *advert;
+        if self.complaints.worth_saying("also_active", source, &priority.to_string(), now) {
+            let router = self.config.name.clone();
+            self.say(VrrpEvent::PeerAlsoActive { router, peer: source, priority });
+        }
+        self.advertise(own, now);
+        self.announce_against_lower_priority(now);
+    }
+
+    /// A successor has a lower priority more often than not.
+    fn hear_while_handing_over(&mut self, hand_over: HandOver, advert: &Advert, now: Instant) {
+        if advert.priority != Priority::RELEASE {
+            self.active_interval = self.interval_under(advert);
+            self.let_go(hand_over, Some(peer_of(advert, now)), now);
+        }
+    }
+
+    /// Whether a backup accepts a router with `priority` as the active one.
+    fn yields_to(&mut self, priority: Priority, now: Instant) -> bool {
+        if priority >= self.priority() {
+            self.preempt_from = None;
+            return true;
+        }
+        match self.config.preempt {
+            Preempt::Never => true,
+            Preempt::After(delay) => now < *self.preempt_from.get_or_insert(now + delay),
+        }
+    }
+
+    /// Accepts the sender as the active router.
+    fn follow(&mut self, advert: &Advert, now: Instant) {
+        self.active_interval = self.interval_under(advert);
+        self.peer = Some(peer_of(advert, now));
+        self.timers.set(Timer::ActiveDown, now, self.master_down());
+    }
+
+    /// Version 3 goes by the active router's interval (RFC 9568 §6.4.2); in version 2 they are equal.
+    fn interval_under(&self, advert: &Advert) -> Centis {
+        match self.config.version {
+            Version::V2 => self.config.advert_interval,
+            Version::V3 => advert.interval,
+        }
+    }
+
+    /// A unicast sender that is not a configured peer counts, as with Keepalived, but is named.
+    fn name_stranger(&mut self, peer: Ipv4Addr, now: Instant) {
+        let Delivery::Unicast { peers, .. } = &self.config.delivery else { return };
+        if !peers.contains(&peer) && self.complaints.worth_saying("stranger", peer, "", now) {
+            self.say(VrrpEvent::StrangerHeard { router: self.config.name.clone(), peer });
+        }
+    }
+
+    fn refuse(&mut self, sender: Ipv4Addr, mismatch: &'static str, detail: String, now: Instant) {
+        let refused = self.counters.refused.entry(mismatch).or_default();
+        refused.count += 1;
+        refused.latest = format!("{sender}: {detail}");
+        if self.complaints.worth_saying(mismatch, sender, &detail, now) {
+            let router = self.config.name.clone();
+            self.say(VrrpEvent::PeerMismatch { router, peer: sender, mismatch, detail });
+        }
+    }
+}
+
+fn peer_of(advert: &Advert, now: Instant) -> Peer {
+    let checksum: Option<ChecksumForm> = match advert.form {
+        Form::V2 { .. } => None,
+        Form::V3 { checksum } => Some(checksum),
+    };
+    Peer { address: advert.source, priority: advert.priority, heard: now, checksum }
+}
+
+/// Whether an advert fits a router's configuration (RFC 9568 §7.1, RFC 3768 §7.1, in Keepalived's order).
+fn judge(config: &Config, advert: &Advert) -> Result<(), Mismatch> {
+    let refuse_unless = |fits: bool, mismatch: Mismatch| if fits { Ok(()) } else { Err(mismatch) };
+    let multicast = matches!(config.delivery, Delivery::Multicast { .. });
+    refuse_unless(!multicast || advert.ttl == LAN_TTL, Mismatch::Ttl(advert.ttl))?;
+    let (theirs, ours) = (advert.version(), config.version);
+    refuse_unless(theirs == ours, Mismatch::Version { theirs, ours })?;
+    if let Form::V2 { authentication } = &advert.form {
+        judge_authentication(&config.authentication, authentication)?;
+        let (theirs, ours) = (advert.interval, config.advert_interval);
+        refuse_unless(theirs == ours, Mismatch::Interval { theirs, ours })?;
+    }
+    let ours = || config.addresses.iter().map(|own| own.address);
+    let counts = (advert.addresses.len(), config.addresses.len());
+    refuse_unless(counts.0 == counts.1, Mismatch::AddressCount { theirs: counts.0, ours: counts.1 })?;
+    let expected = match config.delivery {
+        Delivery::Multicast { group } => advert.destination == group,
+        Delivery::Unicast { .. } => !advert.destination.is_multicast(),
+    };
+    refuse_unless(expected, Mismatch::Destination(advert.destination))?;
+    let missing = ours().find_map(|own| match own {
+        std::net::IpAddr::V4(own) => (!advert.addresses.contains(&own)).then_some(own),
+        std::net::IpAddr::V6(_) => None,
+    });
+    missing.map_or(Ok(()), |own| Err(Mismatch::AddressList(own)))
+}
+
+fn judge_authentication(ours: &Authentication, theirs: &Authentication) -> Result<(), Mismatch> {
+    match (ours, theirs) {
+        (Authentication::None, Authentication::None) => Ok(()),
+        (Authentication::Password(ours), Authentication::Password(theirs)) => {
+            // Every byte is looked at, so that the time taken says nothing about the password.
+            let difference = ours.iter().zip(theirs).fold(0, |sum, (own, other)| sum | (own ^ other));
+            if difference == 0 { Ok(()) } else { Err(Mismatch::Password) }
+        }
+        (_, theirs) => {
+            Err(Mismatch::AuthenticationType { theirs: matches!(theirs, Authentication::Password(_)) })
+        }
+    }
+}
