@@ -1,0 +1,203 @@
+//! The acceptor: one thread that takes connections off the listeners and hands each to the worker with the fewest.
+//!
+//! Owns the limits of connections: at a limit, connections stay in the kernel's backlog, as in HAProxy, and the acceptor
+//! sleeps until one ends.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mainstay_engine::plan::Plan;
+use mainstay_engine::serving::FrontendLoad;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::Socket;
+
+use super::listener::{Listener, Listeners};
+use super::shared::{Accepted, Admission, Message, Shared};
+
+/// Connections taken from one listener before the others get their turn.
+const ACCEPTS: usize = 64;
+
+/// How long nothing is accepted after the kernel ran out of descriptors or memory: long enough not to spin, short
+/// enough for a client not to notice.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 64;
+
+/// The epoll token of the acceptor's own wake-up; listeners have their index.
+const WAKE: u64 = u64::MAX;
+
+/// The thread that accepts.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    shared: Arc<Shared>,
+    plan: Arc<Plan>,
+    epoll: Epoll,
+    gates: Vec<ListenerGate>,
+    /// When to accept again after [`PAUSE`].
+    resume_at: Option<Instant>,
+}
+
+/// One listener and whether it is open.
+#[derive(Debug)]
+struct ListenerGate {
+    listener: Listener,
+    load: Arc<FrontendLoad>,
+    maxconn: u32,
+    open: bool,
+}
+
+/// Why accepting stopped.
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    /// Nobody waits, or it is another listener's turn.
+    Done,
+    /// A limit of connections is reached.
+    Limit,
+    /// The kernel ran out of something.
+    Exhausted,
+}
+
+impl Acceptor {
+    pub(super) fn new(shared: &Arc<Shared>, listeners: Listeners) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(
+            &shared.gate.wake.descriptor,
+            EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, WAKE),
+        )?;
+        let serving = shared.serving.load();
+        let mut gates = Vec::new();
+        for (token, listener) in (0..).zip(listeners.listeners) {
+            let frontend = usize::from(listener.frontend.0);
+            epoll.add(&listener.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+            let maxconn = listeners
+                .plan
+                .frontends
+                .get(frontend)
+                .and_then(|frontend| frontend.maxconn)
+                .unwrap_or(u32::MAX);
+            let load = serving.frontends.get(frontend).map(Arc::clone).unwrap_or_default();
+            gates.push(ListenerGate { listener, load, maxconn, open: true });
+        }
+        Ok(Self { shared: Arc::clone(shared), plan: listeners.plan, epoll, gates, resume_at: None })
+    }
+
+    /// Accepts until the data plane stops. Returns early only if the kernel refuses to report events.
+    pub(super) fn run(mut self) -> nix::Result<()> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        while !self.shared.stopping.load(Ordering::Acquire) {
+            let count = match self.epoll.wait(&mut events, self.patience()) {
+                Err(Errno::EINTR) => 0,
+                result => result?,
+            };
+            let gate = &self.shared.gate;
+            let woken = gate.wake.take();
+            gate.answered.store(self.shared.asked.load(Ordering::Acquire), Ordering::Release);
+            let paused = self.resume_at.is_some_and(|at| at > Instant::now());
+            if !paused && (woken || self.resume_at.take().is_some()) {
+                self.reopen()?;
+            }
+            for event in events.iter().take(count).filter(|event| event.data() != WAKE) {
+                if let Ok(index) = usize::try_from(event.data()) {
+                    self.accept(index)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn patience(&self) -> EpollTimeout {
+        let Some(at) = self.resume_at else { return EpollTimeout::NONE };
+        let wait = at.saturating_duration_since(Instant::now());
+        EpollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(EpollTimeout::MAX)
+    }
+
+    /// Opens the listeners that were closed; one that is still at its limit closes again when its turn comes.
+    fn reopen(&mut self) -> nix::Result<()> {
+        for (token, gate) in (0..).zip(&mut self.gates) {
+            if !gate.open {
+                gate.open = true;
+                self.epoll.modify(&gate.listener.socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, index: usize) -> nix::Result<()> {
+        let Some(gate) = self.gates.get(index).filter(|gate| gate.open) else { return Ok(()) };
+        let mut stop = gate.accept(&self.shared, &self.plan);
+        if stop == Stop::Limit {
+            // Look once more after saying so: a connection that ended in between woke nobody.
+            self.shared.gate.wait();
+            stop = gate.accept(&self.shared, &self.plan);
+        }
+        match stop {
+            Stop::Done => {}
+            Stop::Limit => self.close(index)?,
+            Stop::Exhausted => {
+                self.shared.counters.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                self.resume_at = Some(Instant::now() + PAUSE);
+                for index in 0..self.gates.len() {
+                    self.close(index)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops listening for connections; they wait in the backlog.
+    fn close(&mut self, index: usize) -> nix::Result<()> {
+        match self.gates.get_mut(index) {
+            Some(gate) if gate.open => {
+                gate.open = false;
+                let token = u64::try_from(index).unwrap_or(WAKE);
+                self.epoll.modify(&gate.listener.socket, &mut EpollEvent::new(EpollFlags::empty(), token))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ListenerGate {
+    /// Takes connections until there is a reason to stop.
+    fn accept(&self, shared: &Arc<Shared>, plan: &Arc<Plan>) -> Stop {
+        for _ in 0..ACCEPTS {
+            if self.load.sessions.load(Ordering::Acquire) >= self.maxconn
+                || shared.gate.sessions.load(Ordering::Acquire) >= shared.gate.maxconn
+            {
+                return Stop::Limit;
+            }
+            match self.listener.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
+                Ok((socket, address)) => {
+                    if let Some(address) = address.as_socket() {
+                        self.hand_over(socket, address, shared, plan);
+                    }
+                }
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    Some(Errno::EAGAIN) => return Stop::Done,
+                    Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                        return Stop::Exhausted;
+                    }
+                    // This one is gone already (accept(2), "Error handling"); there may be others.
+                    _ => {}
+                },
+            }
+        }
+        Stop::Done
+    }
+
+    fn hand_over(&self, socket: Socket, address: SocketAddr, shared: &Arc<Shared>, plan: &Arc<Plan>) {
+        let admission = Admission::new(shared, &self.load);
+        let worker = admission.worker();
+        // An IPv4 client of a dual-stack listener is the same client as that of an IPv4 one.
+        let client: IpAddr = address.ip().to_canonical();
+        let (frontend, plan) = (self.listener.frontend, Arc::clone(plan));
+        let accepted = Accepted { stream: socket.into(), client, frontend, plan, admission };
+        shared.send(worker, Message::Accepted(accepted));
+    }
+}

@@ -1,0 +1,170 @@
+//! The listening sockets of a plan: bound all together or not at all.
+//!
+//! Owns [`Listeners`] and [`BindError`]. Options that accepted connections inherit are set here, once.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use mainstay_engine::plan::{Bind, Frontend, FrontendId, Plan};
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::holder;
+use super::socket::watch_peer;
+
+/// Backlog asked for where the plan names neither a backlog nor a limit of connections. The kernel cuts it to
+/// `net.core.somaxconn`, 4096 by default.
+const DEFAULT_BACKLOG: u32 = 4096;
+
+/// Every listening socket of one plan.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(super) plan: Arc<Plan>,
+    pub(super) listeners: Vec<Listener>,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: Socket,
+    pub(super) frontend: FrontendId,
+}
+
+impl Listeners {
+    /// Binds every address of every frontend, or none.
+    ///
+    /// An address need not exist on this machine yet: a virtual IP comes and goes.
+    pub fn bind(plan: &Arc<Plan>) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        for (frontend, section) in (0..).map(FrontendId).zip(&plan.frontends) {
+            for bind in &section.binds {
+                let socket = listen(bind, backlog(plan, section))
+                    .map_err(|source| BindError::new(plan, frontend, section, bind, source))?;
+                listeners.push(Listener { socket, frontend });
+            }
+        }
+        Ok(Self { plan: Arc::clone(plan), listeners })
+    }
+
+    /// Where each socket listens, with the ports the kernel chose, in the order of the plan.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()?.as_socket()).collect()
+    }
+}
+
+/// An address that could not be bound.
+#[derive(Debug)]
+pub struct BindError {
+    frontend: String,
+    bind: Bind,
+    source: io::Error,
+    hint: Option<String>,
+}
+
+impl BindError {
+    fn new(plan: &Plan, id: FrontendId, frontend: &Frontend, bind: &Bind, source: io::Error) -> Self {
+        let hint = match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EADDRINUSE) => {
+                own_use(plan, id, bind).or_else(|| holder::of_port(bind.address.port()))
+            }
+            Some(Errno::EACCES) if bind.address.port() < 1024 => {
+                Some("ports below 1024 need CAP_NET_BIND_SERVICE".to_owned())
+            }
+            Some(Errno::ENODEV) => {
+                bind.interface.as_ref().map(|interface| format!("there is no interface `{interface}`"))
+            }
+            _ => None,
+        };
+        Self { frontend: frontend.name.clone(), bind: bind.clone(), source, hint }
+    }
+
+    /// The kernel's reason.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { frontend, bind, source, hint } = self;
+        write!(f, "frontend `{frontend}` cannot listen on {}", bind.address)?;
+        if let Some(interface) = &bind.interface {
+            write!(f, " at interface {interface}")?;
+        }
+        let reason = source
+            .raw_os_error()
+            .map_or_else(|| source.to_string(), |code| Errno::from_raw(code).desc().to_lowercase());
+        write!(f, ": {reason}")?;
+        match hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+fn listen(bind: &Bind, backlog: u32) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(bind.address), kind, Some(Protocol::TCP))?;
+    // Old connections in TIME_WAIT do not keep a restarted daemon from its port.
+    socket.set_reuse_address(true)?;
+    match bind.address.ip() {
+        IpAddr::V4(_) => socket.set_freebind_v4(true)?,
+        IpAddr::V6(_) => {
+            socket.set_only_v6(!bind.dual_stack)?;
+            socket.set_freebind_v6(true)?;
+        }
+    }
+    if let Some(interface) = &bind.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    // Accepted connections inherit these, which saves five system calls for each of them.
+    watch_peer(&socket)?;
+    socket.bind(&bind.address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// HAProxy's rule: the backlog that is named, or room for as many as may be connected.
+fn backlog(plan: &Plan, frontend: &Frontend) -> u32 {
+    let limit = frontend.maxconn.unwrap_or(plan.maxconn);
+    frontend.backlog.unwrap_or(limit.max(DEFAULT_BACKLOG)).max(1)
+}
+
+/// Whether another frontend of the same plan listens there.
+fn own_use(plan: &Plan, id: FrontendId, bind: &Bind) -> Option<String> {
+    let port = bind.address.port();
+    (0..).map(FrontendId).zip(&plan.frontends).find_map(|(other, section)| {
+        let clashes = section.binds.iter().any(|other| other.address.port() == port && other != bind);
+        (other != id && clashes || section.binds.iter().filter(|other| *other == bind).count() > 1)
+            .then(|| format!("frontend `{}` listens on port {port}, too", section.name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::socket::PEER_DEAD_AFTER;
+    use super::*;
+
+    #[test]
+    fn accepted_connections_inherit_the_options() {
+        let bind = Bind { address: "127.0.0.1:0".parse().unwrap(), dual_stack: false, interface: None };
+        let listener = listen(&bind, 8).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.connect(&address).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.keepalive().unwrap());
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(PEER_DEAD_AFTER));
+        assert!(accepted.tcp_keepalive_time().unwrap() < PEER_DEAD_AFTER);
+    }
+}

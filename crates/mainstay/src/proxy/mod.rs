@@ -1,0 +1,203 @@
+//! The data plane: accepts connections, finds each a server and relays, without ever meeting control.
+//!
+//! Owns [`Proxy`], the handle on its threads. One acceptor hands each connection to the worker with the fewest; one
+//! worker for each core relays. They share a published view and atomics, nothing else:
+//! [`listener`] binds, [`acceptor`] accepts, [`worker`] loops, [`session`] finds a server, [`relaying`] and [`relay`]
+//! move bytes, [`queue`] lets connections wait for a slot.
+//!
+//! The process must ignore SIGPIPE, as Rust programs do: a peer may be gone at any write.
+
+mod acceptor;
+mod holder;
+mod limit;
+mod listener;
+mod pipes;
+mod queue;
+mod relay;
+mod relaying;
+mod session;
+mod shared;
+mod slab;
+mod socket;
+mod timers;
+mod worker;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mainstay_engine::plan::ServerId;
+use mainstay_engine::serving::Serving;
+
+pub use listener::{BindError, Listeners};
+
+use acceptor::Acceptor;
+use queue::PoolQueue;
+use shared::{Counters, Gate, Mailbox, Message, Shared, Wake};
+use worker::Worker;
+
+/// How long a thread may take to answer [`Proxy::probe`]. A turn of a loop takes microseconds to milliseconds; a thread
+/// that took this long serves nobody in time.
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The running data plane. Dropping it stops it.
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// When the unanswered question of [`Proxy::probe`] was asked.
+    asked_at: Mutex<Option<Instant>>,
+}
+
+/// What the data plane as a whole did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProxyLoad {
+    /// Connections of all frontends now.
+    pub sessions: u32,
+    /// Times that nothing was accepted for a moment, because the kernel ran out of descriptors or memory.
+    pub accept_pauses: u64,
+    /// Sessions that ended in a panic.
+    pub panics: u64,
+    /// Bytes that were moved without a copy through user space.
+    pub bytes_spliced: u64,
+}
+
+impl Proxy {
+    /// Starts the threads. Connections that wait in the backlogs are served from now on.
+    pub fn start(listeners: Listeners, serving: Arc<Serving>) -> io::Result<Self> {
+        let plan = Arc::clone(&listeners.plan);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let workers = plan.workers.map_or(cores, usize::from).max(1);
+        let maxconn = limit::connections(plan.maxconn, listeners.listeners.len(), workers);
+
+        let (mut mailboxes, mut receivers) = (Vec::new(), Vec::new());
+        for _ in 0..workers {
+            let (sender, receiver) = channel();
+            let (sessions, answered) = (AtomicU32::new(0), AtomicU64::new(0));
+            mailboxes.push(Mailbox { sender, wake: Wake::new()?, sessions, answered });
+            receivers.push(receiver);
+        }
+        let gate = Gate {
+            wake: Wake::new()?,
+            sessions: AtomicU32::new(0),
+            maxconn,
+            waiting: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
+        };
+        let shared = Arc::new(Shared {
+            queues: serving
+                .pools
+                .iter()
+                .map(|pool| PoolQueue::new(pool.id, Arc::clone(&pool.load)))
+                .collect(),
+            serving: ArcSwap::new(serving),
+            mailboxes,
+            gate,
+            stopping: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
+            counters: Counters::default(),
+        });
+
+        // From here on an error drops `proxy`, which stops what has been started.
+        let mut proxy = Self { shared: Arc::clone(&shared), threads: Vec::new(), asked_at: Mutex::new(None) };
+        for (index, receiver) in receivers.into_iter().enumerate() {
+            let worker = Worker::new(index, &shared, receiver)?;
+            proxy.spawn(format!("worker {index}"), move || worker.run())?;
+        }
+        let acceptor = Acceptor::new(&shared, listeners)?;
+        proxy.spawn("acceptor".to_owned(), move || acceptor.run())?;
+        Ok(proxy)
+    }
+
+    /// Has all connections from now on, and those in queues, choose from this view.
+    pub fn publish(&self, serving: Arc<Serving>) {
+        self.shared.serving.store(serving);
+        for queue in &self.shared.queues {
+            queue.serve(&self.shared);
+        }
+    }
+
+    /// Closes all connections of a server, soon. Those that are still connecting go elsewhere.
+    pub fn shutdown_sessions(&self, server: ServerId) {
+        for worker in 0..self.shared.mailboxes.len() {
+            self.shared.send(worker, Message::ShutdownSessions(server));
+        }
+    }
+
+    /// Whether the data plane serves: every thread has turned its loop since the last call that asked for it.
+    ///
+    /// Never blocks: it looks at the answers to an earlier question, and asks again.
+    pub fn probe(&self) -> Result<(), String> {
+        if let Some(thread) = self.threads.iter().find(|thread| thread.is_finished()) {
+            return Err(format!("the {} has ended", thread.thread().name().unwrap_or("thread")));
+        }
+        let asked = self.shared.asked.load(Ordering::Acquire);
+        let answers = (0..).map(|index| format!("worker {index}")).zip(&self.shared.mailboxes);
+        let silent = answers
+            .map(|(name, mailbox)| (name, &mailbox.answered))
+            .chain([("acceptor".to_owned(), &self.shared.gate.answered)])
+            .find(|(_, answered)| answered.load(Ordering::Acquire) < asked);
+        let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match (silent, *asked_at) {
+            (Some((name, _)), Some(at)) if at.elapsed() >= PROBE_PATIENCE => {
+                Err(format!("the {name} has not answered for {} ms", at.elapsed().as_millis()))
+            }
+            (Some(_), Some(_)) => Ok(()),
+            _ => {
+                *asked_at = Some(Instant::now());
+                self.shared.asked.fetch_add(1, Ordering::AcqRel);
+                self.wake_all();
+                Ok(())
+            }
+        }
+    }
+
+    /// What it did so far.
+    pub fn load(&self) -> ProxyLoad {
+        let Shared { gate, counters, .. } = &*self.shared;
+        ProxyLoad {
+            sessions: gate.sessions.load(Ordering::Acquire),
+            accept_pauses: counters.accept_pauses.load(Ordering::Relaxed),
+            panics: counters.panics.load(Ordering::Relaxed),
+            bytes_spliced: counters.bytes_spliced.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Closes all listeners and connections, and waits for the threads to end.
+    pub fn stop(self) {}
+
+    fn spawn<F>(&mut self, name: String, run: F) -> io::Result<()>
+    where
+        F: FnOnce() -> nix::Result<()> + Send + 'static,
+    {
+        let thread = thread::Builder::new().name(name.clone()).spawn(move || {
+            if let Err(error) = run() {
+                tracing::error!("the {name} of the data plane ended: {error}");
+            }
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    fn wake_all(&self) {
+        for mailbox in &self.shared.mailboxes {
+            mailbox.wake.wake();
+        }
+        self.shared.gate.wake.wake();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.wake_all();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A session whose two sides are connected: relays both ways, passes on how each side ends, and knows its time-outs.
+//!
+//! Owns [`Relaying`]. How an end is passed on:
+//! - A side that finishes (FIN): the other side is finished when it has got everything. The session lives on until both
+//!   have finished, so half-closed connections work in both directions.
+//! - A server that breaks off (RST, or the kernel gave it up): the client gets everything that was received before, then
+//!   a reset. HAProxy sends an orderly end here, which a client can take for a complete answer.
+//! - A client that breaks off: the server gets what it takes at once, then a reset. Nobody waits for an answer.
+//! - A time-out closes both sides, as in HAProxy.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use mainstay_engine::plan::{Frontend, Pool, ServerId};
+
+use super::relay::{End, Relay, Side};
+use super::session::Next;
+use super::shared::Slot;
+use super::socket;
+use super::worker::Tools;
+
+/// The second half of a session; its client is the session's.
+#[derive(Debug)]
+pub(super) struct Relaying {
+    pub(super) server: Side,
+    slot: Slot,
+    to_server: Relay,
+    to_client: Relay,
+}
+
+impl Relaying {
+    pub(super) fn new(server: Side, slot: Slot) -> Self {
+        Self { server, slot, to_server: Relay::new(), to_client: Relay::new() }
+    }
+
+    /// Which server it is connected to.
+    pub(super) fn server_id(&self) -> ServerId {
+        self.slot.server
+    }
+
+    /// Moves what can be moved both ways.
+    pub(super) fn resume(&mut self, client: &mut Side, tools: &mut Tools) -> Next {
+        let up = self.to_server.forward(client, &mut self.server, tools);
+        let down = self.to_client.forward(&mut self.server, client, tools);
+        for (progress, bytes) in [(&up, &self.slot.load.bytes_in), (&down, &self.slot.load.bytes_out)] {
+            if progress.moved > 0 {
+                bytes.fetch_add(progress.moved, Ordering::Relaxed);
+            }
+        }
+        if up.more || down.more { Next::Again } else { self.settle(client, tools.now) }
+    }
+
+    /// Makes the coming close a reset for both peers.
+    pub(super) fn reset(&self, client: &Side) {
+        socket::reset_on_close(&self.server.stream);
+        socket::reset_on_close(&client.stream);
+    }
+
+    /// When the side that keeps the session waiting runs out of time.
+    pub(super) fn deadline(&self, client: &Side, frontend: &Frontend, pool: &Pool) -> Option<Instant> {
+        let tunnel = pool.tunnel_timeout.filter(|_| self.to_server.talked && self.to_client.talked);
+        let limit = |side: &Side, usual, half_closed: Option<_>| {
+            let is_half_closed = side.finished || side.end != End::Open;
+            let limit = half_closed.filter(|_| is_half_closed).or(tunnel).or(usual)?;
+            side.active.checked_add(limit)
+        };
+        // A side is not to blame for its silence while the other one keeps it from talking.
+        let server_stalls = self.to_server.waits_for_sink(client, &self.server);
+        let client_stalls = self.to_client.waits_for_sink(&self.server, client);
+        let of_client = limit(client, frontend.client_timeout, frontend.client_fin_timeout)
+            .filter(|_| client_stalls || !server_stalls);
+        let of_server = limit(&self.server, pool.server_timeout, pool.server_fin_timeout)
+            .filter(|_| server_stalls || !client_stalls);
+        [of_client, of_server].into_iter().flatten().min()
+    }
+
+    /// Passes on how a side ended, once everything before it has been passed on.
+    fn settle(&mut self, client: &mut Side, now: Instant) -> Next {
+        let Self { server, to_server, to_client, .. } = self;
+        let idle = !to_server.is_pending() && !to_client.is_pending();
+        if idle && client.end == End::Finished && server.end == End::Finished {
+            // Closing tells both: a shutdown before it would be one more system call.
+            return Next::Close;
+        }
+        if client.failed || client.end == End::Reset {
+            socket::reset_on_close(&server.stream);
+            return Next::Close;
+        }
+        if server.end == End::Reset || server.failed && server.end == End::Finished {
+            to_server.discard();
+            if !to_client.is_pending() {
+                socket::reset_on_close(&client.stream);
+                return Next::Close;
+            }
+        }
+        pass_on_end(client, to_server, server, now);
+        pass_on_end(server, to_client, client, now);
+        Next::Wait
+    }
+}
+
+/// Finishes the sink of a direction whose source has finished.
+fn pass_on_end(source: &Side, relay: &Relay, sink: &mut Side, now: Instant) {
+    if source.end == End::Finished && !relay.is_pending() && !sink.finished && !sink.failed {
+        // If it fails the connection is gone, and reading says so.
+        let _ = socket::finish(&sink.stream);
+        sink.finished = true;
+        sink.active = now;
+    }
+}

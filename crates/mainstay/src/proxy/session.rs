@@ -1,0 +1,369 @@
+//! One connection from a client: finds it a server, relays, and ends it.
+//!
+//! Owns [`Session`], the state machine up to the established connection; [`relaying`](super::relaying) has the rest.
+//!
+//! Nothing is read from the client before a server is connected, so a failed connect loses nothing and the next server
+//! gets it all. When no server can be reached, the client's connection is closed: it sees a reset if it has sent
+//! something, because nobody read that, and an orderly end otherwise.
+
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mainstay_engine::plan::{FrontendId, Plan, Pool, PoolId, ServerId, ServerIndex};
+use nix::sys::epoll::EpollFlags;
+
+use super::queue::Waiter;
+use super::relay::Side;
+use super::relaying::Relaying;
+use super::shared::{Accepted, Admission, Choice, Slot};
+use super::slab::Key;
+use super::socket;
+use super::worker::{Socket, Tools};
+
+/// How long a connection waits before it tries the same server again, unless the connect time-out is shorter. HAProxy's
+/// figure: a server that restarts needs about that long.
+const TURN_AROUND: Duration = Duration::from_secs(1);
+
+/// One connection from a client.
+#[derive(Debug)]
+pub(super) struct Session {
+    key: Key,
+    client: Side,
+    address: IpAddr,
+    frontend: FrontendId,
+    pool: PoolId,
+    plan: Arc<Plan>,
+    phase: Phase,
+    /// Connects that failed.
+    failures: u32,
+    /// The server of the latest of them.
+    avoid: Option<ServerIndex>,
+    /// How long to wait before that one is tried again.
+    pause: Duration,
+    /// Waits in the worker's list for its next turn.
+    pub(super) again: bool,
+    /// When the worker's timer for this session rings.
+    pub(super) armed: Option<Instant>,
+    admission: Admission,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No server yet.
+    New,
+    /// In the queue of its pool.
+    Queued { deadline: Option<Instant> },
+    /// Waits before it tries the same server again.
+    TurnAround { server: ServerId, deadline: Instant },
+    /// Connects to a server.
+    Connecting { server: TcpStream, slot: Slot, deadline: Option<Instant> },
+    /// Both sides are connected.
+    Relaying(Box<Relaying>),
+}
+
+/// What the worker does with a session next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing, until something happens to it.
+    Wait,
+    /// Call [`Session::resume`] in the next turn.
+    Again,
+    /// Drop it.
+    Close,
+}
+
+impl Session {
+    pub(super) fn new(key: Key, accepted: Accepted, pool: PoolId, now: Instant) -> Self {
+        let Accepted { stream, client, frontend, plan, admission } = accepted;
+        Self {
+            key,
+            client: Side::new(stream, now),
+            address: client,
+            frontend,
+            pool,
+            plan,
+            phase: Phase::New,
+            failures: 0,
+            avoid: None,
+            pause: Duration::ZERO,
+            again: false,
+            armed: None,
+            admission,
+        }
+    }
+
+    /// Looks for a server.
+    pub(super) fn start(&mut self, tools: &mut Tools) -> Next {
+        if tools.watch(&self.client.stream, self.key, Socket::Client).is_err() {
+            return Next::Close;
+        }
+        // Others wait already: first come, first served.
+        match tools.shared.queue(self.pool) {
+            Some(queue) if !queue.is_empty() => self.enter_queue(tools),
+            _ => self.find_server(tools),
+        }
+    }
+
+    /// Something happened to one of the sockets.
+    pub(super) fn handle_event(&mut self, socket: Socket, events: EpollFlags, tools: &mut Tools) -> Next {
+        match (socket, &mut self.phase) {
+            (Socket::Client, _) => self.client.note(events),
+            (Socket::Server, Phase::Relaying(relaying)) => relaying.server.note(events),
+            (Socket::Server, Phase::Connecting { .. }) => return self.handle_connect(events, tools),
+            (Socket::Server, _) => return Next::Wait,
+        }
+        match self.phase {
+            Phase::Relaying(_) => self.resume(tools),
+            _ if self.client_has_left() => self.abandon(tools),
+            _ => Next::Wait,
+        }
+    }
+
+    /// Relays on.
+    pub(super) fn resume(&mut self, tools: &mut Tools) -> Next {
+        match &mut self.phase {
+            Phase::Relaying(relaying) => relaying.resume(&mut self.client, tools),
+            _ => Next::Wait,
+        }
+    }
+
+    /// The queue gave it a slot.
+    pub(super) fn handle_assigned(&mut self, slot: Slot, tools: &mut Tools) -> Next {
+        match self.phase {
+            Phase::Queued { .. } if self.client_has_left() => Next::Close,
+            Phase::Queued { .. } => match self.connect(slot, tools) {
+                Ok(()) => Next::Wait,
+                Err(slot) => self.handle_connect_failure(slot, Failure::Refused, tools),
+            },
+            _ => Next::Wait,
+        }
+    }
+
+    /// The queue has nothing to wait for.
+    pub(super) fn handle_refused(&mut self, tools: &Tools) -> Next {
+        match self.phase {
+            Phase::Queued { .. } => self.give_up(tools),
+            _ => Next::Wait,
+        }
+    }
+
+    /// The connections of `server` shall be closed.
+    pub(super) fn handle_shutdown(&mut self, server: ServerId, tools: &mut Tools) -> Next {
+        match std::mem::replace(&mut self.phase, Phase::New) {
+            Phase::Relaying(relaying) if relaying.server_id() == server => {
+                relaying.reset(&self.client);
+                Next::Close
+            }
+            // Nothing is lost yet: it can go elsewhere.
+            Phase::Connecting { slot, .. } if slot.server == server => {
+                self.handle_connect_failure(slot, Failure::TimedOut, tools)
+            }
+            other => {
+                self.phase = other;
+                Next::Wait
+            }
+        }
+    }
+
+    /// The timer rang; perhaps too early.
+    pub(super) fn handle_timer(&mut self, tools: &mut Tools) -> Next {
+        if self.deadline().is_none_or(|deadline| deadline > tools.now) {
+            return Next::Wait;
+        }
+        match std::mem::replace(&mut self.phase, Phase::New) {
+            Phase::Connecting { slot, .. } => self.handle_connect_failure(slot, Failure::TimedOut, tools),
+            Phase::TurnAround { server, .. } => self.try_again(server, tools),
+            Phase::Queued { deadline } => {
+                self.phase = Phase::Queued { deadline };
+                if let Some(view) = tools.serving().pools.get(usize::from(self.pool.0)) {
+                    view.load.queue_timeouts.fetch_add(1, Ordering::Relaxed);
+                }
+                self.abandon(tools)
+            }
+            Phase::New | Phase::Relaying(_) => Next::Close,
+        }
+    }
+
+    /// The earliest moment at which this session could run out of time.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::New => None,
+            Phase::Queued { deadline } | Phase::Connecting { deadline, .. } => *deadline,
+            Phase::TurnAround { deadline, .. } => Some(*deadline),
+            Phase::Relaying(relaying) => {
+                let frontend = self.plan.frontends.get(usize::from(self.frontend.0))?;
+                relaying.deadline(&self.client, frontend, self.pool_section()?)
+            }
+        }
+    }
+
+    /// Puts itself in order to be dropped: leaves the queue it may stand in.
+    pub(super) fn abandon(&mut self, tools: &Tools) -> Next {
+        if let (Phase::Queued { .. }, Some(queue)) = (&self.phase, tools.shared.queue(self.pool)) {
+            queue.leave(self.admission.worker(), self.key);
+        }
+        Next::Close
+    }
+
+    /// Chooses servers until a connect is on its way, or there is something else to wait for.
+    fn find_server(&mut self, tools: &mut Tools) -> Next {
+        loop {
+            let choice = tools.shared.choose(&tools.serving(), self.pool, self.address, self.avoid);
+            let slot = match choice {
+                Choice::Server(slot) => slot,
+                Choice::Full => return self.enter_queue(tools),
+                Choice::None => return self.give_up(tools),
+            };
+            // Nobody else is left: give the one that just failed some time.
+            if self.avoid == Some(slot.server.server) {
+                return self.turn_around(slot.server, tools);
+            }
+            let Err(slot) = self.connect(slot, tools) else { return Next::Wait };
+            if let Some(next) = self.count_failure(slot, Failure::Refused, tools) {
+                return next;
+            }
+        }
+    }
+
+    /// Starts a connect; gives the slot back if it failed at once.
+    fn connect(&mut self, slot: Slot, tools: &Tools) -> Result<(), Slot> {
+        let started = socket::connect(slot.address)
+            .and_then(|stream| tools.watch(&stream, self.key, Socket::Server).map(|()| stream));
+        match started {
+            Ok(server) => {
+                let timeout = self.pool_section().and_then(|pool| pool.connect_timeout);
+                let deadline = timeout.and_then(|timeout| tools.now.checked_add(timeout));
+                self.phase = Phase::Connecting { server, slot, deadline };
+                Ok(())
+            }
+            Err(_) => Err(slot),
+        }
+    }
+
+    fn handle_connect(&mut self, events: EpollFlags, tools: &mut Tools) -> Next {
+        match std::mem::replace(&mut self.phase, Phase::New) {
+            Phase::Connecting { slot, server, .. }
+                if events.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) =>
+            {
+                drop(server);
+                self.handle_connect_failure(slot, Failure::Refused, tools)
+            }
+            Phase::Connecting { slot, server, .. } if events.contains(EpollFlags::EPOLLOUT) => {
+                slot.load.sessions_total.fetch_add(1, Ordering::Relaxed);
+                let mut server = Side::new(server, tools.now);
+                server.note(events);
+                self.client.active = tools.now;
+                self.phase = Phase::Relaying(Box::new(Relaying::new(server, slot)));
+                self.resume(tools)
+            }
+            other => {
+                self.phase = other;
+                Next::Wait
+            }
+        }
+    }
+
+    fn handle_connect_failure(&mut self, slot: Slot, failure: Failure, tools: &mut Tools) -> Next {
+        self.count_failure(slot, failure, tools).unwrap_or_else(|| self.find_server(tools))
+    }
+
+    /// Counts a failed connect. `None` means that another server may be tried at once.
+    fn count_failure(&mut self, slot: Slot, failure: Failure, tools: &Tools) -> Option<Next> {
+        let server = slot.server;
+        slot.load.connect_errors.fetch_add(1, Ordering::Relaxed);
+        let (retries, redispatch) =
+            self.pool_section().map_or((0, false), |pool| (pool.retries, pool.redispatch));
+        if self.failures >= retries {
+            return Some(Next::Close);
+        }
+        self.failures += 1;
+        if self.client_has_left() {
+            return Some(Next::Close);
+        }
+        let timeout = self.pool_section().and_then(|pool| pool.connect_timeout);
+        self.pause = match failure {
+            Failure::Refused => timeout.map_or(TURN_AROUND, |timeout| timeout.min(TURN_AROUND)),
+            Failure::TimedOut => Duration::ZERO,
+        };
+        slot.load.retries.fetch_add(1, Ordering::Relaxed);
+        drop(slot);
+        if redispatch {
+            self.avoid = Some(server.server);
+            return None;
+        }
+        Some(self.turn_around(server, tools))
+    }
+
+    /// Waits before the same server is tried again.
+    fn turn_around(&mut self, server: ServerId, tools: &Tools) -> Next {
+        self.phase = Phase::TurnAround { server, deadline: tools.now + self.pause };
+        Next::Wait
+    }
+
+    /// The wait for the same server is over.
+    fn try_again(&mut self, server: ServerId, tools: &mut Tools) -> Next {
+        if self.client_has_left() {
+            return Next::Close;
+        }
+        if self.pool_section().is_some_and(|pool| pool.redispatch) {
+            // Another one may have come up meanwhile; if not, the one that failed is as good as any.
+            self.avoid = None;
+            return self.find_server(tools);
+        }
+        match tools.shared.choose_again(&tools.serving(), server) {
+            Choice::Server(slot) => match self.connect(slot, tools) {
+                Ok(()) => Next::Wait,
+                Err(slot) => self.handle_connect_failure(slot, Failure::Refused, tools),
+            },
+            Choice::Full => self.enter_queue(tools),
+            Choice::None => self.give_up(tools),
+        }
+    }
+
+    fn enter_queue(&mut self, tools: &Tools) -> Next {
+        let Some(queue) = tools.shared.queue(self.pool) else { return Next::Close };
+        if self.client_has_left() {
+            return Next::Close;
+        }
+        let timeout = self.pool_section().and_then(|pool| pool.queue_timeout);
+        self.phase = Phase::Queued { deadline: timeout.and_then(|timeout| tools.now.checked_add(timeout)) };
+        let (worker, client) = (self.admission.worker(), self.address);
+        queue.enter(&tools.shared, Waiter { worker, key: self.key, client, avoid: self.avoid });
+        Next::Wait
+    }
+
+    /// There is no server to wait for.
+    fn give_up(&self, tools: &Tools) -> Next {
+        if let Some(view) = tools.serving().pools.get(usize::from(self.pool.0)) {
+            view.load.no_server.fetch_add(1, Ordering::Relaxed);
+        }
+        Next::Close
+    }
+
+    /// Whether the client of a session that waits is gone.
+    ///
+    /// Its end of file alone does not say so: a client may send its request, finish, and wait for the answer. One that
+    /// finished without having sent a byte has left; it is served only if its first connect is already on its way.
+    fn client_has_left(&self) -> bool {
+        if self.client.failed {
+            return true;
+        }
+        let connecting = self.failures == 0 && matches!(self.phase, Phase::New | Phase::Connecting { .. });
+        self.client.hung_up && !connecting && matches!(self.client.stream.peek(&mut [0]), Ok(0))
+    }
+
+    fn pool_section(&self) -> Option<&Pool> {
+        self.plan.pools.get(usize::from(self.pool.0))
+    }
+}
+
+/// Why a connect failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// At once: trying the same server again at once would fail the same way.
+    Refused,
+    /// It took its time.
+    TimedOut,
+}

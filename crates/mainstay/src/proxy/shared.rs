@@ -1,0 +1,257 @@
+//! What the threads of the data plane share: the view, the counters, the queues and each other's mailboxes.
+//!
+//! Owns the two things a connection holds while it lives, [`Admission`] and [`Slot`]. Both are given back when they are
+//! dropped, whatever ended the connection, so no count can drift.
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::mpsc::Sender;
+
+use arc_swap::ArcSwap;
+use mainstay_engine::balance::{self, Pick};
+use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId, ServerIndex};
+use mainstay_engine::serving::{FrontendLoad, ServerLoad, Serving};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::queue::PoolQueue;
+use super::slab::Key;
+
+/// One for the whole data plane.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) serving: ArcSwap<Serving>,
+    pub(super) queues: Vec<PoolQueue>,
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) gate: Gate,
+    pub(super) stopping: AtomicBool,
+    /// How often [`Proxy::probe`](super::Proxy::probe) has asked.
+    pub(super) asked: AtomicU64,
+    pub(super) counters: Counters,
+}
+
+/// What is counted for the data plane as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) accept_pauses: AtomicU64,
+    pub(super) panics: AtomicU64,
+    pub(super) bytes_spliced: AtomicU64,
+}
+
+/// How a worker is reached.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) sender: Sender<Message>,
+    pub(super) wake: Wake,
+    /// Connections the worker has or is about to get.
+    pub(super) sessions: AtomicU32,
+    /// The latest [`Shared::asked`] that the worker has seen.
+    pub(super) answered: AtomicU64,
+}
+
+/// How the acceptor is reached, and how many connections it may let in.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) wake: Wake,
+    /// Connections of all frontends.
+    pub(super) sessions: AtomicU32,
+    /// How many there may be.
+    pub(super) maxconn: u32,
+    /// Whether the acceptor leaves connections in a backlog until one ends.
+    pub(super) waiting: AtomicBool,
+    /// The latest [`Shared::asked`] that the acceptor has seen.
+    pub(super) answered: AtomicU64,
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A new connection.
+    Accepted(Accepted),
+    /// A queued connection got a slot.
+    Assigned(Key, Slot),
+    /// A queued connection has no server left to wait for.
+    Refused(Key),
+    /// Close all connections of this server.
+    ShutdownSessions(ServerId),
+}
+
+/// A connection on its way from the acceptor to a worker.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) client: IpAddr,
+    pub(super) frontend: FrontendId,
+    /// The plan it was accepted under: its time-outs.
+    pub(super) plan: Arc<Plan>,
+    pub(super) admission: Admission,
+}
+
+/// What came out of choosing a server.
+#[derive(Debug)]
+pub(super) enum Choice {
+    /// Connect here.
+    Server(Slot),
+    /// Wait in the queue.
+    Full,
+    /// Nothing to wait for.
+    None,
+}
+
+impl Shared {
+    /// Chooses a server of `pool` and takes one of its slots.
+    pub(super) fn choose(
+        self: &Arc<Self>,
+        serving: &Serving,
+        pool: PoolId,
+        client: IpAddr,
+        avoid: Option<ServerIndex>,
+    ) -> Choice {
+        let Some(view) = serving.pools.get(usize::from(pool.0)) else { return Choice::None };
+        match balance::pick(view, client, avoid) {
+            Pick::Full => Choice::Full,
+            Pick::None => Choice::None,
+            Pick::Server(server) => match view.servers.get(usize::from(server.0)) {
+                Some(chosen) => Choice::Server(Slot {
+                    shared: Arc::clone(self),
+                    load: Arc::clone(&chosen.load),
+                    server: ServerId { pool, server },
+                    address: chosen.address,
+                }),
+                None => Choice::None,
+            },
+        }
+    }
+
+    /// Takes a slot of this very server, for a pool that does not redispatch.
+    pub(super) fn choose_again(self: &Arc<Self>, serving: &Serving, server: ServerId) -> Choice {
+        let view = serving.pools.get(usize::from(server.pool.0));
+        let Some(chosen) = view.and_then(|view| view.servers.get(usize::from(server.server.0))) else {
+            return Choice::None;
+        };
+        if !chosen.selectable {
+            Choice::None
+        } else if chosen.load.acquire(chosen.maxconn) {
+            let (load, address) = (Arc::clone(&chosen.load), chosen.address);
+            Choice::Server(Slot { shared: Arc::clone(self), load, server, address })
+        } else {
+            Choice::Full
+        }
+    }
+
+    /// The queue of `pool`.
+    pub(super) fn queue(&self, pool: PoolId) -> Option<&PoolQueue> {
+        self.queues.get(usize::from(pool.0))
+    }
+
+    /// Hands `message` to a worker. A worker that is gone drops it, and with it what the message holds.
+    pub(super) fn send(&self, worker: usize, message: Message) {
+        if let Some(mailbox) = self.mailboxes.get(worker) {
+            let _ = mailbox.sender.send(message);
+            mailbox.wake.wake();
+        }
+    }
+}
+
+/// The right to exist: one connection in its frontend's count, its worker's and the daemon's.
+#[derive(Debug)]
+pub(super) struct Admission {
+    shared: Arc<Shared>,
+    frontend: Arc<FrontendLoad>,
+    worker: usize,
+}
+
+impl Admission {
+    /// Counts a connection in, and gives it to the worker with the fewest.
+    pub(super) fn new(shared: &Arc<Shared>, frontend: &Arc<FrontendLoad>) -> Self {
+        let worker = shared
+            .mailboxes
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, mailbox)| mailbox.sessions.load(Ordering::Relaxed))
+            .map_or(0, |(worker, _)| worker);
+        if let Some(mailbox) = shared.mailboxes.get(worker) {
+            mailbox.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        shared.gate.sessions.fetch_add(1, Ordering::AcqRel);
+        let now = frontend.sessions.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        frontend.sessions_max.fetch_max(now, Ordering::Relaxed);
+        frontend.sessions_total.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared), frontend: Arc::clone(frontend), worker }
+    }
+
+    /// The worker it was given to.
+    pub(super) fn worker(&self) -> usize {
+        self.worker
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(mailbox) = self.shared.mailboxes.get(self.worker) {
+            mailbox.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.frontend.sessions.fetch_sub(1, Ordering::AcqRel);
+        let gate = &self.shared.gate;
+        gate.sessions.fetch_sub(1, Ordering::AcqRel);
+        // Pairs with the fence in `Gate::wait`: either the acceptor sees the lower count, or this sees that it waits.
+        fence(Ordering::SeqCst);
+        if gate.waiting.load(Ordering::Relaxed) && gate.waiting.swap(false, Ordering::AcqRel) {
+            gate.wake.wake();
+        }
+    }
+}
+
+impl Gate {
+    /// Says that the acceptor waits for a connection to end. The caller looks at the counts once more after this.
+    pub(super) fn wait(&self) {
+        self.waiting.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// One of a server's slots, taken.
+#[derive(Debug)]
+pub(super) struct Slot {
+    shared: Arc<Shared>,
+    pub(super) load: Arc<ServerLoad>,
+    pub(super) server: ServerId,
+    pub(super) address: SocketAddr,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.load.release();
+        if let Some(queue) = self.shared.queue(self.server.pool) {
+            queue.slot_freed(&self.shared);
+        }
+    }
+}
+
+/// Wakes a thread out of its epoll wait, once for any number of reasons.
+#[derive(Debug)]
+pub(super) struct Wake {
+    /// Registered edge-triggered, so every write wakes and nobody has to read it.
+    pub(super) descriptor: EventFd,
+    woken: AtomicBool,
+}
+
+impl Wake {
+    pub(super) fn new() -> nix::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self { descriptor: EventFd::from_flags(flags)?, woken: AtomicBool::new(false) })
+    }
+
+    /// Wakes the thread. What it shall see must have been stored before.
+    pub(super) fn wake(&self) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            // It can only fail after 2^64 writes.
+            let _ = self.descriptor.write(1);
+        }
+    }
+
+    /// Whether the thread was woken since the last call. It then looks at everything it could have been woken for.
+    pub(super) fn take(&self) -> bool {
+        self.woken.swap(false, Ordering::SeqCst)
+    }
+}

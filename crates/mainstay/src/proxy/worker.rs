@@ -1,0 +1,201 @@
+//! One worker: a thread with its own epoll, sessions, timers and buffer.
+//!
+//! Owns the loop. Every session belongs to one worker for life, so nothing in it needs a lock. All sockets are watched
+//! edge-triggered, once, for everything; what is known of their readiness is in their [`Side`](super::relay::Side). A
+//! panic in a session ends that session.
+
+use std::io;
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use arc_swap::Guard;
+use mainstay_engine::serving::Serving;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::pipes::Pipes;
+use super::session::{Next, Session};
+use super::shared::{Accepted, Message, Shared};
+use super::slab::{Key, Slab};
+use super::timers::Timers;
+
+/// Events taken from the kernel at once: enough to spare system calls under load, few enough to get round quickly.
+const EVENTS: usize = 256;
+
+/// The one read buffer of a worker. Bulk transfers gain up to this size; see WINDOW_FIRST for everything else.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+/// The epoll token of the worker's own wake-up. No session's token is this: keys stay below 2^63.
+const WAKE: u64 = u64::MAX;
+
+/// One of the two sockets of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Socket {
+    /// The one that was accepted.
+    Client,
+    /// The one we connected.
+    Server,
+}
+
+/// What a session works with, lent by its worker.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) shared: Arc<Shared>,
+    pub(super) scratch: Box<[u8]>,
+    pub(super) pipes: Pipes,
+    /// When this turn of the loop began.
+    pub(super) now: Instant,
+    epoll: Epoll,
+}
+
+impl Tools {
+    /// Has the kernel report everything that happens to a socket of session `key`.
+    pub(super) fn watch(&self, stream: &TcpStream, key: Key, socket: Socket) -> io::Result<()> {
+        let events =
+            EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+        let token = key.to_bits() << 1 | u64::from(socket == Socket::Server);
+        Ok(self.epoll.add(stream, EpollEvent::new(events, token))?)
+    }
+
+    /// The view to choose from.
+    pub(super) fn serving(&self) -> Guard<Arc<Serving>> {
+        self.shared.serving.load()
+    }
+}
+
+/// One thread of the data plane.
+#[derive(Debug)]
+pub(super) struct Worker {
+    index: usize,
+    mailbox: Receiver<Message>,
+    sessions: Slab<Session>,
+    timers: Timers,
+    /// Sessions that stopped to be fair and have more to do.
+    again: Vec<Key>,
+    tools: Tools,
+}
+
+impl Worker {
+    pub(super) fn new(index: usize, shared: &Arc<Shared>, mailbox: Receiver<Message>) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        if let Some(own) = shared.mailboxes.get(index) {
+            let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+            epoll.add(&own.wake.descriptor, EpollEvent::new(events, WAKE))?;
+        }
+        let tools = Tools {
+            shared: Arc::clone(shared),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            pipes: Pipes::default(),
+            now: Instant::now(),
+            epoll,
+        };
+        let (sessions, timers) = (Slab::default(), Timers::default());
+        Ok(Self { index, mailbox, sessions, timers, again: Vec::new(), tools })
+    }
+
+    /// Serves until the data plane stops. Returns early only if the kernel refuses to report events.
+    pub(super) fn run(mut self) -> nix::Result<()> {
+        let mut events = vec![EpollEvent::empty(); EVENTS];
+        while !self.tools.shared.stopping.load(Ordering::Acquire) {
+            let count = match self.tools.epoll.wait(&mut events, self.patience()) {
+                Err(Errno::EINTR) => 0,
+                result => result?,
+            };
+            self.tools.now = Instant::now();
+            self.handle_wake();
+            for event in events.iter().take(count).filter(|event| event.data() != WAKE) {
+                let socket = if event.data() & 1 == 0 { Socket::Client } else { Socket::Server };
+                let key = Key::from_bits(event.data() >> 1);
+                self.step(key, |session, tools| session.handle_event(socket, event.events(), tools));
+            }
+            for key in std::mem::take(&mut self.again) {
+                self.step(key, |session, tools| {
+                    session.again = false;
+                    session.resume(tools)
+                });
+            }
+            while let Some(key) = self.timers.pop_due(self.tools.now) {
+                self.step(key, |session, tools| {
+                    session.armed = None;
+                    session.handle_timer(tools)
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// How long to wait for events at most. Rounded up to the kernel's unit: waking early would be waking twice.
+    fn patience(&self) -> EpollTimeout {
+        if !self.again.is_empty() {
+            return EpollTimeout::ZERO;
+        }
+        let Some(next) = self.timers.next() else { return EpollTimeout::NONE };
+        let wait = next.saturating_duration_since(Instant::now());
+        EpollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(EpollTimeout::MAX)
+    }
+
+    /// Looks at everything this worker can be woken for.
+    fn handle_wake(&mut self) {
+        let shared = Arc::clone(&self.tools.shared);
+        let Some(own) = shared.mailboxes.get(self.index) else { return };
+        if !own.wake.take() {
+            return;
+        }
+        own.answered.store(shared.asked.load(Ordering::Acquire), Ordering::Release);
+        while let Ok(message) = self.mailbox.try_recv() {
+            match message {
+                Message::Accepted(accepted) => self.admit(accepted),
+                Message::Assigned(key, slot) => {
+                    self.step(key, |session, tools| session.handle_assigned(slot, tools));
+                }
+                Message::Refused(key) => self.step(key, |session, tools| session.handle_refused(tools)),
+                Message::ShutdownSessions(server) => {
+                    for key in self.sessions.keys().collect::<Vec<_>>() {
+                        self.step(key, |session, tools| session.handle_shutdown(server, tools));
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, accepted: Accepted) {
+        let frontend = accepted.plan.frontends.get(usize::from(accepted.frontend.0));
+        let Some(pool) = frontend.map(|frontend| frontend.pool) else { return };
+        let now = self.tools.now;
+        let key = self.sessions.insert(|key| Session::new(key, accepted, pool, now));
+        self.step(key, Session::start);
+    }
+
+    /// Lets a session do something, then does what it asks for.
+    fn step(&mut self, key: Key, act: impl FnOnce(&mut Session, &mut Tools) -> Next) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let tools = &mut self.tools;
+        // Unwind safety: the session is dropped after a panic, and the tools hold nothing half done that outlives it.
+        let next = catch_unwind(AssertUnwindSafe(|| act(session, tools))).unwrap_or_else(|_| {
+            tools.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("a session ended in a panic, which is a bug in mainstay");
+            session.abandon(tools)
+        });
+        match next {
+            Next::Close => {
+                let session = self.sessions.remove(key);
+                self.timers.disarm(key, session.and_then(|session| session.armed));
+                return;
+            }
+            Next::Again if !session.again => {
+                session.again = true;
+                self.again.push(key);
+            }
+            Next::Again | Next::Wait => {}
+        }
+        if let Some(deadline) = session.deadline()
+            && session.armed.is_none_or(|armed| deadline < armed)
+        {
+            self.timers.arm(key, session.armed.replace(deadline), deadline);
+        }
+    }
+}
