@@ -60,3 +60,18 @@ pub const SCRIPT_REPORT_GRACE: Duration = Duration::from_secs(5);
 
 /// Shortest time between two runs of a tracked script.
 pub const SCRIPT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Blocks inside blocks of a configuration file: real ones need three, and the tree is walked recursively.
+pub const CONFIG_NESTING: usize = 16;
+
+/// Bytes of one word of a configuration file once its variables are filled in, which can double with every definition.
+pub const CONFIG_WORD_BYTES: usize = 65_536;
+
+/// Virtual routers of one plan: four times the virtual router ids of one LAN.
+pub const ROUTERS: usize = 1_024;
+
+/// Tracked scripts of one plan: each runs a process every few seconds.
+pub const SCRIPTS: usize = 1_024;
+
+/// Unicast peers of one router: each costs a datagram with every advert.
+pub const PEERS_PER_ROUTER: usize = 255;

@@ -1,1 +1,3 @@
 //! The only maker of a [`Plan`](crate::Plan): from the trees of the readers, with every default and every check.
+
+pub mod keepalived;

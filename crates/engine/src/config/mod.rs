@@ -4,12 +4,13 @@
 //! plan. A reader never fails: it returns what it understood and everything it found wrong.
 
 pub mod diagnostic;
+pub mod keepalived;
 pub mod lower;
 pub mod source;
 
 use std::net::IpAddr;
 
-use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::{Diagnostic, Level};
 use crate::config::source::{SourceId, Sources};
 use crate::plan::Plan;
 
@@ -25,10 +26,20 @@ pub struct Surroundings<'a> {
 ///
 /// The plan is there exactly if no diagnostic is an error.
 pub fn load(
-    _sources: &Sources,
+    sources: &Sources,
     _haproxy: &[SourceId],
-    _keepalived: &[SourceId],
+    keepalived: &[SourceId],
     _surroundings: &Surroundings<'_>,
 ) -> (Option<Plan>, Vec<Diagnostic>) {
-    (Some(Plan::default()), Vec::new())
+    let mut diagnostics = Vec::new();
+    let mut trees = Vec::new();
+    for &id in keepalived {
+        let (tree, found) = keepalived::read(sources, id);
+        trees.push(tree);
+        diagnostics.extend(found);
+    }
+    let (scripts, routers) = lower::keepalived::lower(&trees, &mut diagnostics);
+    let plan = Plan { scripts, routers, ..Plan::default() };
+    let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
+    ((!refused).then_some(plan), diagnostics)
 }

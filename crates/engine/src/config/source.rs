@@ -6,6 +6,7 @@
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     sources: Vec<Source>,
+    secrets: Vec<Span>,
 }
 
 /// One text.
@@ -43,6 +44,27 @@ impl Sources {
     /// The text `id` names; `None` for an id of another [`Sources`].
     pub fn get(&self, id: SourceId) -> Option<&Source> {
         self.sources.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// Hides a place from [`Sources::masked_text`]: it holds a password or a key.
+    pub fn mark_secret(&mut self, secret: Span) {
+        self.secrets.push(secret);
+    }
+
+    /// The text `id` names, for people to read: every byte of a secret is a `*`, and every other byte and every line
+    /// end is where it was. `None` for an id of another [`Sources`].
+    pub fn masked_text(&self, id: SourceId) -> Option<String> {
+        let source = self.get(id)?;
+        let secret = |at: usize| {
+            let mut spans = self.secrets.iter().filter(|secret| secret.source == id);
+            u32::try_from(at).is_ok_and(|at| spans.any(|secret| (secret.start..secret.end).contains(&at)))
+        };
+        let mask = |(at, character): (usize, char)| match character {
+            '\n' | '\r' => character.to_string(),
+            _ if secret(at) => "*".repeat(character.len_utf8()),
+            _ => character.to_string(),
+        };
+        Some(source.text.char_indices().map(mask).collect())
     }
 
     /// Line and column of a span's start, both counted from 1, the column in characters.

@@ -1,0 +1,80 @@
+//! The codes of everything that can be wrong with a keepalived.conf.
+//!
+//! A code never changes its meaning; a retired one is not used again.
+
+/// A block is still open where the file or the block around it ends.
+pub const UNCLOSED_BLOCK: &str = "K001";
+/// A `}` closes nothing.
+pub const STRAY_CLOSE: &str = "K002";
+/// A `{` follows no keyword.
+pub const STRAY_OPEN: &str = "K003";
+/// A quoted string is still open where its line ends.
+pub const UNCLOSED_QUOTE: &str = "K004";
+/// Another file is named, which is not followed.
+pub const INCLUDE: &str = "K005";
+/// A line depends on the configuration's id.
+pub const CONDITION: &str = "K006";
+/// A definition, a sequence or a list that is not understood.
+pub const VARIABLE: &str = "K007";
+/// The file is a template that nobody filled in.
+pub const TEMPLATE: &str = "K008";
+/// More than mainstay takes.
+pub const TOO_MANY: &str = "K009";
+/// Nobody knows this keyword.
+pub const UNKNOWN_KEYWORD: &str = "K010";
+/// Keepalived acts on this, mainstay does not yet.
+pub const NOT_ACTED_ON: &str = "K011";
+/// Has no effect here, which changes nothing that matters.
+pub const NO_EFFECT: &str = "K012";
+/// Keepalived acts on this, and leaving it out would be dangerous.
+pub const REFUSED: &str = "K013";
+/// A value is missing, or one too many.
+pub const VALUE_COUNT: &str = "K014";
+/// A value that is not what the keyword takes.
+pub const BAD_VALUE: &str = "K015";
+/// A value outside the keyword's range.
+pub const OUT_OF_RANGE: &str = "K016";
+/// A keyword given twice in one block.
+pub const GIVEN_TWICE: &str = "K017";
+/// A keyword without its block, or with one it does not take.
+pub const BLOCK_EXPECTED: &str = "K018";
+/// A block lacks something it cannot do without.
+pub const MISSING: &str = "K020";
+/// Two blocks of one kind share a name.
+pub const SAME_NAME: &str = "K021";
+/// Two instances share a virtual router id on one interface.
+pub const SAME_VRID: &str = "K022";
+/// A tracked script that is not defined.
+pub const UNDEFINED_SCRIPT: &str = "K023";
+/// A tracked script that is defined further down.
+pub const LATE_SCRIPT: &str = "K024";
+/// A script that nothing tracks.
+pub const UNUSED_SCRIPT: &str = "K025";
+/// A password longer than the eight bytes that are used.
+pub const LONG_PASSWORD: &str = "K026";
+/// A password that a comment cuts short.
+pub const CUT_PASSWORD: &str = "K027";
+/// A password where the protocol has none.
+pub const USELESS_PASSWORD: &str = "K028";
+/// `nopreempt` or `preempt_delay` that `state MASTER` or the other one undoes.
+pub const PREEMPT_CONFLICT: &str = "K029";
+/// `state MASTER` without a priority.
+pub const OWNER_BY_DEFAULT: &str = "K030";
+/// An advert interval that has to be rounded.
+pub const ROUNDED_INTERVAL: &str = "K031";
+/// Unicast settings without a peer.
+pub const NO_PEERS: &str = "K032";
+/// A command that means mainstay's own data plane.
+pub const DATA_PLANE: &str = "K033";
+/// Shell syntax in a script that no shell reads.
+pub const SHELL_SYNTAX: &str = "K034";
+/// A command that seems to look for HAProxy's process.
+pub const LOOKS_FOR_HAPROXY: &str = "K035";
+/// A time that was probably meant in other units.
+pub const ODD_TIME: &str = "K036";
+/// An address that clashes with another one.
+pub const ADDRESS_CLASH: &str = "K037";
+/// Something tracked twice, or tracked already.
+pub const TRACKED_TWICE: &str = "K038";
+/// `init_fail`, which Keepalived itself does not carry out.
+pub const INIT_FAIL: &str = "K039";

@@ -1,0 +1,182 @@
+//! From the trees of keepalived.conf files to the scripts and routers of a plan.
+//!
+//! Owns [`lower`] and what `global_defs` sets for all instances. `fields` holds statements against the table of
+//! keywords, `script`, `instance` and `address` make one part of the plan each.
+
+mod address;
+mod authentication;
+mod command;
+mod fields;
+mod instance;
+mod script;
+mod tracking;
+
+use std::net::Ipv4Addr;
+
+use crate::config::diagnostic::Diagnostic;
+use crate::config::keepalived::keywords::Place;
+use crate::config::keepalived::{Statement, Tree, codes};
+use crate::config::source::Span;
+use crate::limits;
+use crate::plan::{Router, Script, ScriptUser, Version};
+
+use fields::Fields;
+use instance::{Instance, lower_instance};
+use script::{KnownScript, lower_script};
+
+/// Makes the scripts and routers that all files together describe. Whatever is wrong goes to `diagnostics`; the plan
+/// is of use only if nothing there is an error.
+pub fn lower(trees: &[Tree], diagnostics: &mut Vec<Diagnostic>) -> (Vec<Script>, Vec<Router>) {
+    let statements = || trees.iter().flat_map(|tree| &tree.statements);
+    let root = Fields::read(Place::Root, statements(), diagnostics);
+    let globals =
+        Globals::read(&Fields::read(Place::GlobalDefinitions, root.inside("global_defs"), diagnostics));
+    let mut scripts = lower_scripts(&root, &globals, diagnostics);
+    let mut instances: Vec<Instance> = Vec::new();
+    for statement in named(&root, "vrrp_instance", limits::ROUTERS, diagnostics) {
+        instances.extend(lower_instance(statement, &globals, &mut scripts, diagnostics));
+    }
+    check_vrids(&instances, diagnostics);
+    for script in scripts.iter().filter(|script| !script.tracked) {
+        diagnostics.push(
+            Diagnostic::note(
+                codes::UNUSED_SCRIPT,
+                script.span,
+                "no instance tracks this script, so it never runs",
+            )
+            .hint("name it in a `track_script` block"),
+        );
+    }
+    (
+        scripts.into_iter().map(|known| known.script).collect(),
+        instances.into_iter().map(|instance| instance.router).collect(),
+    )
+}
+
+fn lower_scripts(
+    root: &Fields<'_>,
+    globals: &Globals,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<KnownScript> {
+    named(root, "vrrp_script", limits::SCRIPTS, diagnostics)
+        .into_iter()
+        .filter_map(|statement| lower_script(statement, globals, diagnostics))
+        .collect()
+}
+
+/// The blocks of one kind, each name once and at most `most`.
+fn named<'a>(
+    root: &Fields<'a>,
+    kind: &'static str,
+    most: usize,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<&'a Statement> {
+    let mut kept: Vec<&Statement> = Vec::new();
+    for statement in root.all(kind) {
+        let Some(name) = statement.values.first() else { continue };
+        let namesake =
+            kept.iter().filter_map(|other| other.values.first()).find(|other| other.text == name.text);
+        if let Some(first) = namesake {
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::SAME_NAME,
+                    name.span,
+                    format!("there are two `{kind} {}`", name.text),
+                )
+                .label("the second one")
+                .related(first.span, "the first one")
+                .hint("rename one of them, and what refers to it"),
+            );
+        } else if kept.len() == most {
+            diagnostics.push(
+                Diagnostic::error(codes::TOO_MANY, name.span, format!("more than {most} `{kind}` blocks"))
+                    .label("one too many"),
+            );
+            break;
+        } else {
+            kept.push(statement);
+        }
+    }
+    kept
+}
+
+fn check_vrids(instances: &[Instance], diagnostics: &mut Vec<Diagnostic>) {
+    for (index, instance) in instances.iter().enumerate() {
+        let router = &instance.router;
+        let twin = instances
+            .iter()
+            .take(index)
+            .find(|other| other.router.vrid == router.vrid && other.router.interface == router.interface);
+        if let Some(twin) = twin {
+            let message = format!(
+                "`{}` and `{}` are the same virtual router {} on `{}`",
+                twin.router.name, router.name, router.vrid, router.interface
+            );
+            diagnostics.push(
+                Diagnostic::error(codes::SAME_VRID, instance.vrid_span, message)
+                    .label("used a second time")
+                    .related(twin.vrid_span, "first used here")
+                    .hint("give each instance on an interface its own `virtual_router_id`"),
+            );
+        }
+    }
+}
+
+/// What `global_defs` sets for all scripts and instances.
+#[derive(Clone, Debug)]
+struct Globals {
+    script_user: Option<ScriptUser>,
+    version: Version,
+    group: Ipv4Addr,
+    announcements: Announcements,
+}
+
+/// The numbers of `garp_*` keywords, before they become a policy.
+#[derive(Clone, Copy, Debug)]
+struct Announcements {
+    delay: u32,
+    repeat: u32,
+    refresh: u32,
+    refresh_repeat: u32,
+    lower_priority_delay: u32,
+    lower_priority_repeat: u32,
+}
+
+impl Globals {
+    fn read(fields: &Fields<'_>) -> Self {
+        let least = fields.flag("vrrp_min_garp");
+        let delay = fields.integer("vrrp_garp_master_delay").unwrap_or(if least { 0 } else { 5 });
+        let repeat = fields.integer("vrrp_garp_master_repeat").unwrap_or(if least { 1 } else { 5 });
+        Self {
+            script_user: script_user(fields.last("script_user")),
+            version: version(fields.integer("vrrp_version")).unwrap_or(Version::V2),
+            group: fields.address("vrrp_mcast_group4").unwrap_or(VRRP_GROUP),
+            announcements: Announcements {
+                delay,
+                repeat,
+                refresh: fields.integer("vrrp_garp_master_refresh").unwrap_or(0),
+                refresh_repeat: fields.integer("vrrp_garp_master_refresh_repeat").unwrap_or(1),
+                lower_priority_delay: fields.integer("vrrp_garp_lower_prio_delay").unwrap_or(delay),
+                lower_priority_repeat: fields.integer("vrrp_garp_lower_prio_repeat").unwrap_or(repeat),
+            },
+        }
+    }
+}
+
+/// The group that RFC 9568 §5.1.1.2 assigns.
+const VRRP_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+fn version(number: Option<u8>) -> Option<Version> {
+    number.map(|number| if number == 3 { Version::V3 } else { Version::V2 })
+}
+
+fn script_user(statement: Option<&Statement>) -> Option<ScriptUser> {
+    let mut words = statement?.values.iter().map(|word| word.text.clone());
+    Some(ScriptUser { user: words.next()?, group: words.next() })
+}
+
+/// Reports that the block of `owner` lacks something.
+fn missing(owner: &Statement, message: String, hint: &str, diagnostics: &mut Vec<Diagnostic>) {
+    let span: Span = owner.span();
+    diagnostics.push(Diagnostic::error(codes::MISSING, span, message).label("in this block").hint(hint));
+}

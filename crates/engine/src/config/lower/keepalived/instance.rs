@@ -1,0 +1,360 @@
+//! One `vrrp_instance` block.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::address::{check_interface, check_twins, lower_addresses};
+use super::authentication::lower_authentication;
+use super::fields::Fields;
+use super::script::KnownScript;
+use super::tracking::{lower_track_interfaces, lower_track_scripts};
+use super::{Globals, missing, version};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::keepalived::keywords::Place;
+use crate::config::keepalived::{Statement, Word, codes};
+use crate::config::source::Span;
+use crate::limits;
+use crate::plan::{AnnouncePolicy, Delivery, Preempt, Priority, Router, Version, VirtualAddress, Vrid};
+use crate::time::Centis;
+
+/// A router, and where its identifier stands.
+#[derive(Debug)]
+pub(super) struct Instance {
+    /// What goes into the plan.
+    pub(super) router: Router,
+    /// Where its virtual router id stands.
+    pub(super) vrid_span: Span,
+}
+
+/// Makes a router of a block; `None` if it lacks something a router cannot do without.
+pub(super) fn lower_instance(
+    statement: &Statement,
+    globals: &Globals,
+    scripts: &mut [KnownScript],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Instance> {
+    let name = statement.values.first()?;
+    let fields = Fields::read(Place::Instance, statement.statements(), diagnostics);
+    let version = version(fields.integer("version")).unwrap_or(globals.version);
+    let starts_active = starts_active(&fields, diagnostics);
+    let interface = interface(statement, name, &fields, diagnostics);
+    let vrid = vrid(statement, name, &fields, diagnostics);
+    let source = source(&fields);
+    let delivery = delivery(&fields, globals, diagnostics);
+    if let (Delivery::Unicast { peers, .. }, Some(own)) = (&delivery, source) {
+        check_own_address(&fields, peers, own, diagnostics);
+    }
+    let interface_name = interface.map(|word| word.text.clone()).unwrap_or_default();
+    let (addresses, excluded_addresses) = addresses(statement, name, &fields, &interface_name, diagnostics);
+    let router = Router {
+        name: name.text.clone(),
+        vrid: vrid?,
+        priority: priority(&fields, starts_active, diagnostics),
+        version,
+        advert_interval: advert_interval(&fields, version, diagnostics),
+        delivery,
+        source,
+        authentication: lower_authentication(&fields, version, diagnostics),
+        preempt: preempt(&fields, starts_active, diagnostics),
+        addresses,
+        excluded_addresses,
+        track_scripts: lower_track_scripts(&fields, scripts, diagnostics),
+        track_interfaces: lower_track_interfaces(&fields, &interface_name, diagnostics),
+        ignore_own_interface: fields.has("dont_track_primary"),
+        announce: announce(&fields, globals),
+        interface: interface_name,
+    };
+    let vrid_span = fields.word("virtual_router_id").map_or(name.span, |word| word.span);
+    interface.map(|_| Instance { router, vrid_span })
+}
+
+/// Whether the instance says `state MASTER`, which is all a state changes.
+fn starts_active(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> bool {
+    let Some(word) = fields.word("state") else { return false };
+    if !["MASTER", "BACKUP"].contains(&word.text.as_str()) {
+        let diagnostic = Diagnostic::error(
+            codes::BAD_VALUE,
+            word.span,
+            format!("`state` takes MASTER or BACKUP, not `{}`", word.text),
+        );
+        let upper = word.text.to_uppercase();
+        diagnostics.push(match ["MASTER", "BACKUP"].into_iter().find(|known| upper.starts_with(known)) {
+            Some(known) => diagnostic.hint(format!("write `state {known}`")),
+            None => diagnostic,
+        });
+    }
+    word.text == "MASTER"
+}
+
+fn interface<'a>(
+    statement: &Statement,
+    name: &Word,
+    fields: &Fields<'a>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<&'a Word> {
+    let Some(word) = fields.word("interface") else {
+        if !fields.has("interface") {
+            let message = format!("instance `{}` has no interface", name.text);
+            missing(statement, message, "add a line such as `interface eth0`", diagnostics);
+        }
+        return None;
+    };
+    if word.text == "lo" {
+        diagnostics.push(
+            Diagnostic::error(codes::BAD_VALUE, word.span, "adverts cannot travel on the loopback interface")
+                .hint("name the interface of the LAN that clients come from"),
+        );
+    }
+    check_interface(word, diagnostics).then_some(word)
+}
+
+fn vrid(
+    statement: &Statement,
+    name: &Word,
+    fields: &Fields<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Vrid> {
+    if !fields.has("virtual_router_id") {
+        let message = format!("instance `{}` has no virtual router id", name.text);
+        let hint = "add a line such as `virtual_router_id 51`, the same number on every balancer";
+        missing(statement, message, hint, diagnostics);
+    }
+    Vrid::new(fields.integer("virtual_router_id")?)
+}
+
+fn priority(fields: &Fields<'_>, starts_active: bool, diagnostics: &mut Vec<Diagnostic>) -> Priority {
+    if let Some(priority) = fields.integer("priority") {
+        return Priority(priority);
+    }
+    let Some(state) = fields.last("state").filter(|_| starts_active && !fields.has("priority")) else {
+        return DEFAULT_PRIORITY;
+    };
+    diagnostics.push(
+        Diagnostic::warning(
+            codes::OWNER_BY_DEFAULT,
+            state.span(),
+            "without a `priority`, `state MASTER` means 255: this balancer owns the addresses, and no check lowers it",
+        )
+        .hint("add a line such as `priority 101`"),
+    );
+    Priority::OWNER
+}
+
+/// RFC 9568 §5.2.4.
+const DEFAULT_PRIORITY: Priority = Priority(100);
+
+fn advert_interval(fields: &Fields<'_>, version: Version, diagnostics: &mut Vec<Diagnostic>) -> Centis {
+    let (Some(word), Some(asked)) = (fields.word("advert_int"), fields.seconds("advert_int")) else {
+        return DEFAULT_ADVERT_INTERVAL;
+    };
+    // Keepalived rounds to the nearest unit the version can express.
+    let (unit, most) = match version {
+        Version::V2 => (Duration::from_secs(1), 25_500),
+        Version::V3 => (Duration::from_millis(10), 4_095),
+    };
+    let units = (asked + unit / 2).as_nanos() / unit.as_nanos();
+    let centis = u16::try_from(units.max(1) * (unit.as_millis() / 10)).unwrap_or(u16::MAX);
+    let interval = Centis::new(centis.min(most));
+    if centis > most {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::OUT_OF_RANGE,
+                word.span,
+                "`advert_int` must be at most 40.95 in version 3",
+            )
+            .label("does not fit the advert"),
+        );
+    } else if interval.to_duration() != asked {
+        let message = match version {
+            Version::V2 => {
+                format!("version 2 counts whole seconds: `advert_int {}` becomes {interval}", word.text)
+            }
+            Version::V3 => {
+                format!(
+                    "version 3 counts hundredths of seconds: `advert_int {}` becomes {interval}",
+                    word.text
+                )
+            }
+        };
+        let diagnostic = Diagnostic::warning(codes::ROUNDED_INTERVAL, word.span, message);
+        diagnostics.push(match version {
+            Version::V2 => diagnostic.hint("`version 3` on every balancer allows 0.01 and more"),
+            Version::V3 => diagnostic,
+        });
+    }
+    interval
+}
+
+/// RFC 9568 §5.2.7.
+const DEFAULT_ADVERT_INTERVAL: Centis = Centis::new(100);
+
+fn source(fields: &Fields<'_>) -> Option<Ipv4Addr> {
+    fields.address("unicast_src_ip").or_else(|| fields.address("mcast_src_ip"))
+}
+
+fn delivery(fields: &Fields<'_>, globals: &Globals, diagnostics: &mut Vec<Diagnostic>) -> Delivery {
+    let peers = peers(fields, diagnostics);
+    if !peers.is_empty() {
+        return Delivery::Unicast { peers, ttl: fields.integer("unicast_ttl").unwrap_or(255) };
+    }
+    let unicast =
+        ["unicast_peer", "unicast_src_ip", "unicast_ttl"].into_iter().find_map(|name| fields.last(name));
+    if let Some(no_peers) = fields.last("unicast_fault_no_peer") {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::NO_PEERS,
+                no_peers.keyword.span,
+                "this instance has no unicast peer, and `unicast_fault_no_peer` forbids it to run without",
+            )
+            .hint("name the other balancers in a `unicast_peer` block"),
+        );
+    } else if let Some(unicast) = unicast.filter(|_| fields.inside("unicast_peer").next().is_none()) {
+        diagnostics.push(
+            Diagnostic::warning(
+                codes::NO_PEERS,
+                unicast.keyword.span,
+                "without a peer in `unicast_peer` adverts go to the multicast group, as in Keepalived",
+            )
+            .hint("name the other balancers in a `unicast_peer` block"),
+        );
+    }
+    let group = fields.address("mcast_dst_ip").unwrap_or(globals.group);
+    if !group.is_multicast()
+        && let Some(word) = fields.word("mcast_dst_ip")
+    {
+        let message = format!("`{group}` is not a multicast group");
+        diagnostics.push(
+            Diagnostic::error(codes::BAD_VALUE, word.span, message).hint("the usual one is 224.0.0.18"),
+        );
+    }
+    Delivery::Multicast { group }
+}
+
+fn peers(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Ipv4Addr> {
+    let mut peers: Vec<Ipv4Addr> = Vec::new();
+    for entry in fields.inside("unicast_peer") {
+        let word = &entry.keyword;
+        for option in entry.values.iter().filter(|option| option.text.parse::<u8>().is_err()) {
+            let option = Statement { keyword: option.clone(), values: Vec::new(), block: None };
+            super::fields::recognise(Place::Peer, &option, diagnostics);
+        }
+        match word.text.parse::<Ipv4Addr>() {
+            _ if !word.filled => {}
+            Ok(peer) if peers.contains(&peer) => diagnostics.push(Diagnostic::warning(
+                codes::GIVEN_TWICE,
+                word.span,
+                format!("`{peer}` is a peer already; it gets one advert"),
+            )),
+            Ok(_) if peers.len() == limits::PEERS_PER_ROUTER => {
+                let message = format!("more than {} peers in one instance", limits::PEERS_PER_ROUTER);
+                diagnostics.push(Diagnostic::error(codes::TOO_MANY, word.span, message));
+                break;
+            }
+            Ok(peer) => peers.push(peer),
+            Err(_) => diagnostics.push(
+                Diagnostic::error(
+                    codes::BAD_VALUE,
+                    word.span,
+                    format!("`{}` is not an IPv4 address", word.text),
+                )
+                .label("the address of another balancer was expected"),
+            ),
+        }
+    }
+    peers
+}
+
+/// A peer that is this balancer itself: the two files were swapped, or copied.
+fn check_own_address(
+    fields: &Fields<'_>,
+    peers: &[Ipv4Addr],
+    own: Ipv4Addr,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    if !peers.contains(&own) {
+        return;
+    }
+    let source = fields.word("unicast_src_ip").or_else(|| fields.word("mcast_src_ip"));
+    let peer = fields.inside("unicast_peer").find(|entry| entry.keyword.text.parse() == Ok(own));
+    if let (Some(source), Some(peer)) = (source, peer) {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::ADDRESS_CLASH,
+                peer.keyword.span,
+                format!("`{own}` is this balancer itself, not a peer"),
+            )
+            .label("its own peer")
+            .related(source.span, "its own address")
+            .hint("name the other balancers only"),
+        );
+    }
+}
+
+fn preempt(fields: &Fields<'_>, starts_active: bool, diagnostics: &mut Vec<Diagnostic>) -> Preempt {
+    let never = fields.last("nopreempt");
+    let delay = fields.last("preempt_delay");
+    let mut undone = |statement: &Statement, message: String| {
+        diagnostics.push(
+            Diagnostic::warning(codes::PREEMPT_CONFLICT, statement.keyword.span, message)
+                .label("has no effect, as in Keepalived")
+                .hint("for this to count, write `state BACKUP` on every balancer"),
+        );
+    };
+    if starts_active {
+        for statement in [never, delay].into_iter().flatten() {
+            undone(statement, format!("`state MASTER` undoes `{}`", statement.keyword.text));
+        }
+        return Preempt::After(Duration::ZERO);
+    }
+    if never.is_none() {
+        return Preempt::After(fields.seconds("preempt_delay").unwrap_or_default());
+    }
+    if let Some(delay) = delay {
+        diagnostics.push(
+            Diagnostic::warning(
+                codes::PREEMPT_CONFLICT,
+                delay.keyword.span,
+                "`nopreempt` undoes `preempt_delay`",
+            )
+            .label("has no effect, as in Keepalived"),
+        );
+    }
+    Preempt::Never
+}
+
+fn addresses(
+    statement: &Statement,
+    name: &Word,
+    fields: &Fields<'_>,
+    interface: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<VirtualAddress>, Vec<VirtualAddress>) {
+    if fields.inside("virtual_ipaddress").next().is_none() {
+        let message = format!("instance `{}` has no virtual address", name.text);
+        let hint = "add a line such as `virtual_ipaddress { 192.0.2.10/24 }`";
+        missing(statement, message, hint, diagnostics);
+    }
+    let advertised = lower_addresses(fields.inside("virtual_ipaddress"), interface, diagnostics);
+    let excluded = lower_addresses(fields.inside("virtual_ipaddress_excluded"), interface, diagnostics);
+    let advertised_count = advertised.len();
+    let all: Vec<_> = advertised.into_iter().chain(excluded).collect();
+    check_twins(&all, diagnostics);
+    let mut addresses: Vec<_> = all.into_iter().map(|(address, _)| address).collect();
+    let excluded = addresses.split_off(advertised_count);
+    (addresses, excluded)
+}
+
+fn announce(fields: &Fields<'_>, globals: &Globals) -> AnnouncePolicy {
+    let seconds = |count: u32| Duration::from_secs(u64::from(count));
+    let or = |name: &str, default: u32| fields.integer(name).unwrap_or(default);
+    let defaults = globals.announcements;
+    let refresh = or("garp_master_refresh", defaults.refresh);
+    AnnouncePolicy {
+        repeat: or("garp_master_repeat", defaults.repeat),
+        delay: seconds(or("garp_master_delay", defaults.delay)),
+        refresh: (refresh > 0).then_some(seconds(refresh)),
+        refresh_repeat: or("garp_master_refresh_repeat", defaults.refresh_repeat),
+        lower_priority_repeat: or("garp_lower_prio_repeat", defaults.lower_priority_repeat),
+        lower_priority_delay: seconds(or("garp_lower_prio_delay", defaults.lower_priority_delay)),
+    }
+}

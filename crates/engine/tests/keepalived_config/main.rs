@@ -1,0 +1,4 @@
+//! keepalived.conf from text to plan: what real files become, what is said about mistakes, and that nothing panics.
+
+mod plan;
+mod support;

@@ -1,0 +1,60 @@
+//! Real keepalived.conf files become the scripts and routers their authors meant.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use crate::support::{fixture, load, report};
+use mainstay_engine::plan::{
+    Authentication, Delivery, Preempt, Priority, Router, Scope, ScriptCommand, ScriptId, TrackEffect,
+    TrackScript, Version,
+};
+use mainstay_engine::time::Centis;
+
+fn only_router(text: &str) -> Router {
+    let loaded = load(text);
+    let [router] = <[Router; 1]>::try_from(loaded.routers).expect("one router");
+    router
+}
+
+#[test]
+fn the_recipe_becomes_what_it_promises() {
+    for (name, priority, own, peer) in
+        [("recipe-lb1.conf", 120, 141, 142), ("recipe-lb2.conf", 100, 142, 141)]
+    {
+        let loaded = load(&fixture(name));
+        assert!(!loaded.refused(), "{}", report(&loaded));
+        let [script] = loaded.scripts.as_slice() else { panic!("one script: {:?}", loaded.scripts) };
+        assert_eq!(script.name, "chk_haproxy");
+        assert_eq!(script.command, ScriptCommand::DataPlaneServes { written: "pgrep haproxy".to_owned() });
+        assert_eq!((script.interval, script.timeout), (Duration::from_secs(2), Duration::from_secs(2)));
+        assert_eq!((script.rise, script.fall, script.weight), (3, 2, 0));
+        let [router] = loaded.routers.as_slice() else { panic!("one router: {:?}", loaded.routers) };
+        assert_eq!((router.name.as_str(), router.interface.as_str()), ("vrrp33", "ens160"));
+        assert_eq!((router.vrid.get(), router.priority), (33, Priority(priority)));
+        assert_eq!((router.version, router.advert_interval), (Version::V2, Centis::new(100)));
+        assert_eq!(router.source, Some(Ipv4Addr::new(192, 168, 2, own)));
+        let peers = vec![Ipv4Addr::new(192, 168, 2, peer)];
+        assert_eq!(router.delivery, Delivery::Unicast { peers, ttl: 255 });
+        assert!(router.authentication == Authentication::Password(*b"<PASSWOR"));
+        assert_eq!(router.preempt, Preempt::After(Duration::ZERO));
+        let effect = TrackEffect { weight: 0, reverse: false };
+        assert_eq!(router.track_scripts, [TrackScript { script: ScriptId(0), effect }]);
+        let [address] = router.addresses.as_slice() else { panic!("one address: {:?}", router.addresses) };
+        assert_eq!(address.address, IpAddr::V4(Ipv4Addr::new(192, 168, 2, 140)));
+        assert_eq!((address.prefix_length, address.interface.as_str()), (24, "ens160"));
+        assert_eq!((address.label.as_deref(), address.scope), (Some("ens160:1"), Scope::Global));
+        assert_eq!((router.announce.repeat, router.announce.delay), (5, Duration::from_secs(5)));
+        assert_eq!(router.announce.refresh, None);
+    }
+}
+
+#[test]
+fn an_instance_that_says_little_gets_keepaliveds_defaults() {
+    let router = only_router(
+        "vrrp_instance V{\ninterface eth0\nvirtual_router_id 7\nvirtual_ipaddress { 10.0.0.9 }\n}",
+    );
+    assert_eq!((router.priority, router.version), (Priority(100), Version::V2));
+    assert_eq!(router.delivery, Delivery::Multicast { group: Ipv4Addr::new(224, 0, 0, 18) });
+    assert_eq!((router.source, router.authentication), (None, Authentication::None));
+    assert_eq!(router.addresses[0].prefix_length, 32);
+}
