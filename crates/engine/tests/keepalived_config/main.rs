@@ -1,4 +1,6 @@
 //! keepalived.conf from text to plan: what real files become, what is said about mistakes, and that nothing panics.
 
+mod diagnostics;
 mod plan;
+mod properties;
 mod support;

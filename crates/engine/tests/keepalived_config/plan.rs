@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::support::{fixture, load, report};
+use crate::support::{fixture, fixtures, load, report};
 use mainstay_engine::plan::{
     Authentication, Delivery, Preempt, Priority, Router, Scope, ScriptCommand, ScriptId, TrackEffect,
     TrackScript, Version,
@@ -57,4 +57,34 @@ fn an_instance_that_says_little_gets_keepaliveds_defaults() {
     assert_eq!(router.delivery, Delivery::Multicast { group: Ipv4Addr::new(224, 0, 0, 18) });
     assert_eq!((router.source, router.authentication), (None, Authentication::None));
     assert_eq!(router.addresses[0].prefix_length, 32);
+}
+
+/// Files in the forms that are met in practice, as they are and with their authors' mistakes. The golden text is the
+/// plan, and what was said about the file.
+#[test]
+fn files_as_people_write_them() {
+    for name in fixtures() {
+        let loaded = load(&fixture(&name));
+        let plan = format!("{:#?}\n{:#?}", loaded.scripts, loaded.routers);
+        let verdict = if loaded.refused() { "refused" } else { "accepted" };
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name.as_str(), format!("{verdict}\n\n{}\n{plan}", report(&loaded)));
+        });
+    }
+}
+
+#[test]
+fn addresses_and_scripts_take_every_form() {
+    let router = only_router(
+        "$A=10.0.0.1\nvrrp_instance V { \n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n ${A}/8 brd -\n \
+         10.0.0.2/30 brd + label \"eth0:a\"\n 10.0.0.3 scope nowhere dev \\\n eth9\n } }",
+    );
+    let broadcasts: Vec<_> = router.addresses.iter().map(|address| address.broadcast).collect();
+    let expected = [Some(Ipv4Addr::new(10, 0, 0, 0)), Some(Ipv4Addr::new(10, 0, 0, 3)), None];
+    assert_eq!(broadcasts, expected);
+    assert_eq!(router.addresses[1].label.as_deref(), Some("eth0:a"));
+    assert_eq!(
+        (router.addresses[2].scope, router.addresses[2].interface.as_str()),
+        (Scope::Other(255), "eth9")
+    );
 }

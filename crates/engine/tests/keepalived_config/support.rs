@@ -83,3 +83,14 @@ pub(crate) fn fixture(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keepalived_config/fixtures").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
+
+/// The names of all fixtures, in order.
+pub(crate) fn fixtures() -> Vec<String> {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keepalived_config/fixtures");
+    let entries = std::fs::read_dir(&directory).expect("the fixtures");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+    let mut names: Vec<String> = entries.filter_map(name).collect();
+    names.sort();
+    assert!(names.len() > 10, "the fixtures are in {}", directory.display());
+    names
+}

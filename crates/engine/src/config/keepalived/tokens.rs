@@ -24,7 +24,8 @@ pub(super) enum Token {
 
 /// Cuts a text into tokens.
 pub(super) fn tokens(source: SourceId, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<Token> {
-    let mut scanner = Scanner { source, text, at: 0, tokens: Vec::new(), command: false, diagnostics };
+    let mut scanner =
+        Scanner { source, text, at: 0, tokens: Vec::new(), command: false, template: false, diagnostics };
     while let Some(next) = scanner.peek() {
         scanner.step(next);
     }
@@ -37,12 +38,18 @@ fn takes_command(keyword: &str) -> bool {
     keyword == "script" || keyword.starts_with("notify") || keyword.ends_with("_script")
 }
 
+/// Whether `character` separates words. A byte order mark does: some editors start a file with one.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || character == '\u{feff}'
+}
+
 struct Scanner<'a> {
     source: SourceId,
     text: &'a str,
     at: usize,
     tokens: Vec<Token>,
     command: bool,
+    template: bool,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -77,7 +84,7 @@ impl Scanner<'_> {
                 self.tokens.push(Token::End);
             }
             '#' | '!' => self.skip_comment(),
-            '{' if self.rest().starts_with("{{") || self.rest().starts_with("{%") => self.template(),
+            '{' if self.starts_template() => self.word(),
             '{' | '}' => {
                 self.advance();
                 self.command = false;
@@ -85,7 +92,7 @@ impl Scanner<'_> {
                 self.tokens.push(if next == '{' { Token::Open(span) } else { Token::Close(span) });
             }
             '\\' if self.continues_line() => self.skip_line_end(),
-            _ if next.is_whitespace() => self.advance(),
+            _ if is_blank(next) => self.advance(),
             _ => self.word(),
         }
     }
@@ -102,24 +109,28 @@ impl Scanner<'_> {
         self.at += self.rest().find('\n').map_or(self.rest().len(), |end| end + 1);
     }
 
-    /// `{{ name }}` or `{% … %}`: stands for a value that was never filled in.
-    fn template(&mut self) {
+    fn starts_template(&self) -> bool {
+        self.rest().starts_with("{{") || self.rest().starts_with("{%")
+    }
+
+    /// `{{ name }}` or `{% … %}`: stands for a value that was never filled in. One report for a file is enough.
+    fn skip_template(&mut self) {
         let start = self.at;
         let line = self.rest().lines().next().unwrap_or_default();
         let length = [line.find("}}"), line.find("%}")].into_iter().flatten().min().map(|end| end + 2);
         self.at += length.unwrap_or(line.len());
-        self.diagnostics.push(
-            Diagnostic::error(
-                codes::TEMPLATE,
-                self.span(start),
-                "this file is a template that was not filled in",
-            )
-            .label("a placeholder")
-            .hint("give mainstay the file that the template tool writes"),
-        );
-        let word =
-            Word { text: String::new(), span: self.span(start), quoted: true, cut: false, filled: false };
-        self.tokens.push(Token::Word(word));
+        if !self.template {
+            self.template = true;
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::TEMPLATE,
+                    self.span(start),
+                    "this file is a template that was not filled in",
+                )
+                .label("a placeholder")
+                .hint("give mainstay the file that the template tool writes"),
+            );
+        }
     }
 
     fn word(&mut self) {
@@ -127,6 +138,7 @@ impl Scanner<'_> {
         let mut text = String::new();
         let mut quoted = false;
         let mut cut = false;
+        let mut filled = true;
         while let Some(next) = self.peek() {
             match next {
                 '"' => {
@@ -146,8 +158,12 @@ impl Scanner<'_> {
                 '\\' if self.command || matches!(self.peek_second(), Some('#' | '!')) => {
                     self.escape(&mut text);
                 }
+                '{' if self.starts_template() => {
+                    filled = false;
+                    self.skip_template();
+                }
                 '{' | '}' => break,
-                _ if next.is_whitespace() => break,
+                _ if is_blank(next) => break,
                 _ => {
                     text.push(next);
                     self.advance();
@@ -158,7 +174,7 @@ impl Scanner<'_> {
             self.command = takes_command(&text);
         }
         let span = self.span(start);
-        self.tokens.push(Token::Word(Word { text, span, quoted, cut, filled: true }));
+        self.tokens.push(Token::Word(Word { text, span, quoted, cut, filled }));
     }
 
     /// `${NAME}`, braces and all.

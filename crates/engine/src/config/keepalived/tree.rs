@@ -169,10 +169,7 @@ impl Grower<'_> {
                 Diagnostic::error(codes::STRAY_OPEN, span, "this block has no keyword")
                     .label("opens a block"),
             ),
-            Some(statement) if keywords::is_top_block(&statement.keyword.text) => {
-                self.leave_forgotten(statement);
-            }
-            Some(_) => {}
+            Some(statement) => self.leave_forgotten(statement),
         }
         let before = std::mem::take(&mut self.statements);
         self.open.push(OpenBlock { owner, open: span, before });
@@ -193,9 +190,15 @@ impl Grower<'_> {
         }
     }
 
-    /// A block that only stands at the top starts inside another one: a `}` was forgotten before it.
+    /// Leaves the blocks that `next` cannot stand in: a `}` was forgotten before it.
     fn leave_forgotten(&mut self, next: &Statement) {
-        while let Some(open) = self.open.pop() {
+        let at_top = keywords::is_top_block(&next.keyword.text);
+        let in_instance = keywords::is_instance_block(&next.keyword.text);
+        while let Some(open) = self.open.pop_if(|open| {
+            let inside_another =
+                || open.owner.as_ref().is_some_and(|owner| keywords::is_instance_block(&owner.keyword.text));
+            at_top || (in_instance && inside_another())
+        }) {
             self.report_unclosed(&open, Some(next.keyword.span));
             self.leave(open);
         }

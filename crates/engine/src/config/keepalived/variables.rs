@@ -57,7 +57,7 @@ impl Variables {
 
     fn expand_word(&self, word: &Word, into: &mut Vec<Word>, diagnostics: &mut Vec<Diagnostic>) {
         let Some(text) = self.filled_in(&word.text, word.span, diagnostics) else { return };
-        if !word.quoted && text.starts_with("${") && text.ends_with('}') {
+        if !word.quoted && text.split_once("${").is_some_and(|(_, after)| after.contains('}')) {
             diagnostics.push(
                 Diagnostic::error(codes::VARIABLE, word.span, "this variable is not defined in this file")
                     .label("stands for itself in Keepalived")

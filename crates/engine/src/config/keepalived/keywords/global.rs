@@ -85,13 +85,10 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             "announcements after a lower priority was heard",
         ),
         acted_on(P, &["vrrp_min_garp"], Values::Flag, "no", "one announcement, and no second burst"),
-        no_effect(
-            P,
-            &["enable_script_security"],
-            "a script that another user could change is named in the log either way",
-        ),
+        no_effect(P, &["enable_script_security"], "mainstay does not check who else could change a script"),
         no_effect(P, &["router_id"], "it only names the machine in Keepalived's mails"),
-        not_yet(
+        not_yet(P, &["smtp_alert", "smtp_alert_vrrp"], "no mails are sent"),
+        no_effect(
             P,
             &[
                 "notification_email",
@@ -99,15 +96,11 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
                 "smtp_server",
                 "smtp_helo_name",
                 "smtp_connect_timeout",
-                "smtp_alert",
-                "smtp_alert_vrrp",
+                "smtp_alert_checker",
+                "no_checker_emails",
+                "no_email_faults",
             ],
             "no mails are sent",
-        ),
-        no_effect(
-            P,
-            &["smtp_alert_checker", "no_checker_emails", "no_email_faults"],
-            "no mails are sent anyway",
         ),
         no_effect(
             P,

@@ -119,6 +119,11 @@ pub(super) fn is_top_block(name: &str) -> bool {
     ["global_defs", "vrrp_script", "vrrp_instance", "vrrp_sync_group"].contains(&name)
 }
 
+/// Whether `name` opens a block inside an instance, such as `track_script`.
+pub(super) fn is_instance_block(name: &str) -> bool {
+    find(Place::Instance, name).is_some_and(|(keyword, _)| keyword.values == Values::Block)
+}
+
 impl Place {
     /// The keyword that opens such a block, or what the reference calls it.
     pub const fn name(self) -> &'static str {

@@ -98,7 +98,7 @@ fn password_bytes(statement: &Statement, diagnostics: &mut Vec<Diagnostic>) -> O
                 keyword,
                 format!("only the first {PASSWORD_BYTES} bytes of this password count, as in Keepalived"),
             )
-            .label(format!("is {} bytes long", text.len())),
+            .label("longer than that"),
         );
     }
     let mut bytes = [0; PASSWORD_BYTES];

@@ -131,7 +131,8 @@ pub(super) fn recognise(
 }
 
 fn unknown(place: Place, word: &Word) -> Diagnostic {
-    let suggestion = keywords::suggest(place, &word.text);
+    let elsewhere = keywords::elsewhere(place, &word.text);
+    let suggestion = keywords::suggest(place, &word.text).filter(|_| elsewhere.is_none());
     // What nobody knows inside `authentication` may be the password itself.
     let message = if place == Place::Authentication && suggestion.is_none() {
         "unknown keyword in `authentication`; Keepalived would ignore it".to_owned()
@@ -140,14 +141,16 @@ fn unknown(place: Place, word: &Word) -> Diagnostic {
     } else {
         format!("unknown keyword `{}` in `{}`; Keepalived would ignore it", word.text, place.name())
     };
-    let diagnostic = Diagnostic::error(codes::UNKNOWN_KEYWORD, word.span, message).label("not a keyword");
-    if let Some(other) = suggestion {
-        return diagnostic.hint(format!("did you mean `{other}`?"));
-    }
-    match keywords::elsewhere(place, &word.text) {
-        Some(Place::Root) => diagnostic.hint("it belongs at the top of the file: is a `}` missing above?"),
-        Some(other) => diagnostic.hint(format!("it belongs in `{}`", other.name())),
-        None => diagnostic,
+    let diagnostic = Diagnostic::error(codes::UNKNOWN_KEYWORD, word.span, message);
+    match (elsewhere, suggestion) {
+        (Some(Place::Root), _) => diagnostic
+            .label("not a keyword here")
+            .hint("it belongs at the top of the file: is a `}` missing above?"),
+        (Some(other), _) => {
+            diagnostic.label("not a keyword here").hint(format!("it belongs in `{}`", other.name()))
+        }
+        (None, Some(other)) => diagnostic.label("not a keyword").hint(format!("did you mean `{other}`?")),
+        (None, None) => diagnostic.label("not a keyword"),
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) fn lower_instance(
     let (addresses, excluded_addresses) = addresses(statement, name, &fields, &interface_name, diagnostics);
     let router = Router {
         name: name.text.clone(),
-        vrid: vrid?,
+        // An instance without one was reported, and is dropped below.
+        vrid: vrid.or(Vrid::new(1))?,
         priority: priority(&fields, starts_active, diagnostics),
         version,
         advert_interval: advert_interval(&fields, version, diagnostics),
@@ -65,7 +66,7 @@ pub(super) fn lower_instance(
         interface: interface_name,
     };
     let vrid_span = fields.word("virtual_router_id").map_or(name.span, |word| word.span);
-    interface.map(|_| Instance { router, vrid_span })
+    (interface.is_some() && vrid.is_some()).then_some(Instance { router, vrid_span })
 }
 
 /// Whether the instance says `state MASTER`, which is all a state changes.

@@ -1,0 +1,180 @@
+//! What is said about mistakes: one golden text for each code, and what no text may ever say.
+
+use std::collections::BTreeSet;
+
+use crate::support::{Loaded, load, report};
+
+/// Puts `lines` into an instance that is otherwise complete.
+fn instance(lines: &str) -> String {
+    format!(
+        "vrrp_script chk {{\n  script \"/etc/keepalived/check.sh\"\n}}\nvrrp_instance VI_1 {{\n  state BACKUP\n  \
+         interface eth0\n  virtual_router_id 51\n  priority 100\n  virtual_ipaddress {{\n    192.0.2.10/24\n  }}\n  \
+         track_script {{\n    chk\n  }}\n{lines}\n}}\n"
+    )
+}
+
+/// A name that starts with the code it shows, and the text that brings it up.
+fn cases() -> Vec<(&'static str, String)> {
+    let plain = |name, text: &str| (name, text.to_owned());
+    let inside = |name, lines: &str| (name, instance(lines));
+    let mut cases = vec![
+        plain(
+            "K001-unclosed-block",
+            "vrrp_script a {\n  script \"/bin/a\"\nvrrp_script b {\n  script \"/bin/b\"\n",
+        ),
+        inside("K002-stray-close", "}\n}"),
+        plain("K003-stray-open", "{\n  interval 2\n}\n"),
+        plain(
+            "K004-unclosed-quote",
+            "vrrp_script a {\n  script \"/bin/a\n}\nvrrp_script b { script \"/bin/b 'c\" }\n",
+        ),
+        plain("K005-include", "include /etc/keepalived/conf.d/*.conf\n"),
+        inside("K006-condition", "@lb1 mcast_src_ip 192.0.2.1"),
+        inside("K007-undefined-variable", "preempt_delay ${DELAY}"),
+        plain("K007-sequence", "~SEQ(var, 1, 3) include file$var\n"),
+        inside("K008-template", "version {{ version }}\n{% if lb %}\nadvert_int {{ advert }}\n{% endif %}"),
+        plain("K009-nesting", &format!("{} {}", "a { ".repeat(20), "}".repeat(20))),
+        plain("K009-expansion", &format!("$A={}\n$B={}\nx $B\n", "a".repeat(1000), "$A".repeat(100))),
+        inside("K010-unknown-keyword", "prority 100\n  foo\n  interval 3\n  auth_pass hunter2"),
+        plain("K010-unknown-block", "vrrp_instances V {\n  state MASTER\n}\npriority 100\n"),
+        inside(
+            "K011-not-acted-on",
+            "notify_master \"/etc/notify.sh master\"\n  track_process {\n    p\n  }\n  smtp_alert",
+        ),
+        plain(
+            "K011-other-parts",
+            "vrrp_sync_group G {\n  group {\n    A\n  }\n}\nvirtual_server 10.0.0.1 80 {\n}\n",
+        ),
+        plain(
+            "K012-no-effect",
+            "global_defs {\n  router_id LVS_DEVEL\n  vrrp_garp_interval 0\n  enable_script_security\n}\n",
+        ),
+        inside(
+            "K013-refused",
+            "use_vmac\n  auth_hmac {\n    key 1 correct-horse-battery\n  }\n  authentication {\n    auth_type AH\n    auth_pass hunter2\n  }",
+        ),
+        inside("K013-ipv6", "virtual_ipaddress_excluded {\n    2001:db8::1/64\n  }"),
+        plain(
+            "K014-value-count",
+            "vrrp_script a {\n  script killall -0 haproxy\n  interval\n  rise 2 fall 3\n}\n",
+        ),
+        inside(
+            "K015-bad-value",
+            "advert_int 1s\n  state MASTER;\n  unicast_src_ip lb1\n  virtual_ipaddress {\n    10.0.0\n    10.0.0.2 scope everywhere brd x\n  }",
+        ),
+        inside(
+            "K016-out-of-range",
+            "advert_int 300\n  virtual_ipaddress {\n    10.0.0.2/33\n    10.0.0.3 label eth0:much-too-long\n  }\n  track_interface {\n    eth1 weight 300\n  }",
+        ),
+        inside("K017-given-twice", "priority 101"),
+        inside("K018-block-expected", "authentication\n  priority {\n    3\n  }\n  track_script chk"),
+        plain(
+            "K020-missing",
+            "vrrp_instance V {\n  authentication {\n  }\n}\nvrrp_script a {\n  script \"\"\n}\nvrrp_script b {\n}\n",
+        ),
+        plain("K021-same-name", "vrrp_script a { script \"/bin/a\" }\nvrrp_script a { script \"/bin/b\" }\n"),
+        inside("K023-undefined-script", "track_script {\n    chck\n    other\n  }"),
+        plain(
+            "K024-late-script",
+            "vrrp_instance V {\n  interface eth0\n  virtual_router_id 1\n  virtual_ipaddress { 10.0.0.1 }\n  track_script { late }\n}\nvrrp_script late { script \"/bin/true\" }\n",
+        ),
+        plain("K025-unused-script", "vrrp_script a { script \"/bin/a\" }\n"),
+        inside(
+            "K026-long-password",
+            "authentication {\n    auth_type PASS\n    auth_pass correct-horse\n  }",
+        ),
+        inside("K027-cut-password", "authentication {\n    auth_type PASS\n    auth_pass P@##D321!\n  }"),
+        inside(
+            "K028-useless-password",
+            "version 3\n  authentication {\n    auth_type PASS\n    auth_pass hunter2\n  }",
+        ),
+        inside("K029-preempt-conflict", "state MASTER\n  nopreempt\n  preempt_delay 5"),
+        inside("K029-nopreempt-with-delay", "nopreempt\n  preempt_delay 5"),
+        plain(
+            "K030-owner-by-default",
+            "vrrp_instance V {\n  interface eth0\n  state MASTER\n  virtual_router_id 1\n  virtual_ipaddress { 10.0.0.1 }\n}\n",
+        ),
+        inside("K031-rounded-v2", "advert_int 0.5"),
+        inside("K031-rounded-v3", "version 3\n  advert_int 0.333"),
+        inside("K032-no-peers", "unicast_src_ip 192.0.2.1"),
+        inside("K032-no-peers-forbidden", "unicast_fault_no_peer\n  unicast_peer {\n  }"),
+        inside(
+            "K037-address-clash",
+            "unicast_src_ip 192.0.2.1\n  unicast_peer {\n    192.0.2.1\n  }\n  virtual_ipaddress_excluded {\n    192.0.2.10\n  }",
+        ),
+        inside(
+            "K038-tracked-twice",
+            "track_script {\n    chk weight 2\n  }\n  track_interface {\n    eth0\n    eth1\n    eth1\n  }",
+        ),
+    ];
+    let two = instance("") + &instance("").replace("VI_1", "VI_2").replace("chk", "chk2");
+    cases.push(("K022-same-vrid", two));
+    let script = |name, line: &str| (name, instance("").replace("script \"/etc/keepalived/check.sh\"", line));
+    cases.extend([
+        script("K033-data-plane", "script \"/usr/bin/killall -0 haproxy\""),
+        script("K034-shell-syntax", "script \"/usr/bin/curl -sf https://localhost:6443/healthz || exit 1\""),
+        script("K035-looks-for-haproxy", "script \"systemctl is-active haproxy\""),
+        script("K036-odd-time", "script \"/bin/a\"\n  interval 3000"),
+        script("K039-init-fail", "script \"/bin/a\"\n  init_fail"),
+    ]);
+    cases
+}
+
+#[test]
+fn every_code_says_what_is_wrong_and_how_to_mend_it() {
+    for (name, text) in cases() {
+        let loaded = load(&text);
+        let code = name.get(..4).expect("a code");
+        assert!(
+            loaded.diagnostics.iter().any(|diagnostic| diagnostic.code == code),
+            "{name}: {code} is not among\n{}",
+            report(&loaded)
+        );
+        insta::with_settings!({ description => text.clone(), omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, report(&loaded));
+        });
+    }
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let source = include_str!("../../src/config/keepalived/codes.rs");
+    let codes: BTreeSet<&str> =
+        source.split('"').filter(|part| part.len() == 4 && part.starts_with('K')).collect();
+    let cases = cases();
+    let covered: BTreeSet<&str> = cases.iter().filter_map(|(name, _)| name.get(..4)).collect();
+    assert_eq!(codes, covered);
+}
+
+/// Everything a diagnostic holds in words, and the lines it points at as they may be shown.
+fn said(loaded: &Loaded) -> String {
+    let masked = loaded.sources.masked_text(loaded.id).expect("the text");
+    format!("{}{:?}{masked}", report(loaded), loaded.diagnostics)
+}
+
+#[test]
+fn no_password_is_ever_shown() {
+    for lines in [
+        "authentication {\n auth_type PASS\n auth_pass hunter2\n}",
+        "authentication {\n auth_type PASS\n uth_pass hunter2\n}",
+        "authentication {\n auth_type PASS\n auth_pass\n hunter2\n}",
+        "authentication {\n auth_type PASS\n auth_pass x hunter2\n}",
+        "authentication {\n auth_type PASS\n auth_pass P#hunter2\n}",
+        "authentication {\n auth_type PASS\n auth_pass \"hunter2\n}",
+        "authentication { auth_type PASS auth_pass hunter2 }",
+        "authentication {\n auth_type hunter2\n}",
+        "authentication\n{\n auth_type PASS\n auth_pass averylonghunter2\n}",
+        "autentication {\n auth_type PASS\n auth_pass hunter2\n}",
+        "authentication {\n auth_type PASS\n password hunter2\n}",
+        "auth_pass hunter2",
+        "auth_hmac {\n key 1 hunter2\n}",
+        "authentication {\n auth_pass hunter2\n auth_pass hunter2\n",
+    ] {
+        let loaded = load(&instance(lines));
+        let said = said(&loaded);
+        assert!(!said.contains("hunter2"), "{lines}\n{said}");
+        let masked = loaded.sources.masked_text(loaded.id).expect("the text");
+        assert_eq!(masked.len(), instance(lines).len());
+        assert!(masked.contains("virtual_router_id 51"), "only passwords are hidden:\n{masked}");
+    }
+}

@@ -1,0 +1,87 @@
+//! What holds for every text: reading and lowering neither panic nor point outside it, and show no password.
+
+use mainstay_engine::config::source::Span;
+use proptest::prelude::*;
+
+use crate::support::{Loaded, fixture, fixtures, load};
+
+fn check(text: &str) -> Loaded {
+    let loaded = load(text);
+    let inside = |span: &Span| text.get(span.start as usize..span.end as usize).is_some();
+    for diagnostic in &loaded.diagnostics {
+        let related = diagnostic.related.iter().map(|(span, _)| span);
+        for span in diagnostic.span.iter().chain(related) {
+            assert!(inside(span), "{diagnostic:?} points outside\n{text}");
+        }
+    }
+    let masked = loaded.sources.masked_text(loaded.id).expect("the text");
+    assert_eq!(masked.len(), text.len());
+    assert_eq!(masked.lines().count(), text.lines().count());
+    if !loaded.refused() {
+        for router in &loaded.routers {
+            assert!(!router.addresses.is_empty() && !router.interface.is_empty(), "{router:?}");
+            let scripts = loaded.scripts.len();
+            assert!(router.track_scripts.iter().all(|tracked| usize::from(tracked.script.0) < scripts));
+        }
+    }
+    loaded
+}
+
+fn any_word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        5 => proptest::sample::select(vec![
+            "vrrp_instance", "vrrp_script", "global_defs", "V", "{", "}", "\n", "\n", "interface", "eth0", "priority",
+            "virtual_router_id", "51", "virtual_ipaddress", "10.0.0.1/24", "track_script", "script", "authentication",
+            "auth_type", "PASS", "auth_pass", "weight", "-2", "reverse", "advert_int", "0.5", "unicast_peer", "\"", "'",
+            "\\", "#", "!", "$A=", "$A", "${A}", "${", "{{", "}}", "@x", "include", "state", "MASTER", "brd", "+",
+        ]).prop_map(str::to_owned),
+        1 => "[ -~]{0,6}",
+        1 => "\\PC{0,3}",
+    ]
+}
+
+/// A fixture with some of it cut out, doubled or replaced.
+fn mutation() -> impl Strategy<Value = String> {
+    let edit = (any::<prop::sample::Index>(), 0..40_usize, any_word());
+    (proptest::sample::select(fixtures()), prop::collection::vec(edit, 1..6)).prop_map(|(name, edits)| {
+        let mut text: Vec<char> = fixture(&name).chars().collect();
+        for (at, length, new) in edits {
+            let at = at.index(text.len() + 1);
+            let end = (at + length).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_read(text in "\\PC{0,200}") {
+        check(&text);
+    }
+
+    #[test]
+    fn any_words_are_read(words in prop::collection::vec(any_word(), 0..80)) {
+        check(&words.join(" "));
+    }
+
+    #[test]
+    fn mutated_files_are_read(text in mutation()) {
+        check(&text);
+    }
+
+    #[test]
+    fn a_password_is_hidden_wherever_it_stands(
+        password in "[a-zA-Z0-9#!@$%^&*]{6,20}",
+        keyword in proptest::sample::select(vec!["auth_pass", "auth_pas", "uth_pass", "auth_passs", "password"]),
+    ) {
+        let text = fixture("recipe-lb1.conf").replace("auth_pass <PASSWORD>", &format!("{keyword} {password}"));
+        let loaded = check(&text);
+        let masked = loaded.sources.masked_text(loaded.id).expect("the text");
+        prop_assert!(!masked.contains(&password));
+        let said = format!("{:?}", loaded.diagnostics);
+        prop_assert!(!said.contains(&password));
+    }
+}
