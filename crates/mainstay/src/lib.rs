@@ -1,4 +1,16 @@
 //! mainstay: the Linux shell round [`mainstay_engine`]. Talks to the kernel, decides nothing the engine could.
 
+pub mod admin;
+pub mod boot;
 pub mod checks;
 pub mod proxy;
+pub mod cli;
+pub mod clock;
+pub mod control;
+pub mod log;
+pub mod net;
+pub mod resources;
+pub mod scripts;
+pub mod signals;
+pub mod status;
+pub mod systemd;

@@ -1,0 +1,172 @@
+//! The command line: subcommands, options and exit codes.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use mainstay_engine::admin::Status;
+
+use crate::admin::{self, client};
+use crate::log::LogFormat;
+use crate::{boot, status};
+
+/// Keeps a Kubernetes API endpoint up: TCP balancing, health checks and VRRP in one daemon.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Shown below every help. The numbers are those of [`Exit`].
+const EXIT_CODES: &str = "Exit codes:
+  0  done; for `run`: stopped after handing over
+  1  refused: configuration invalid, cannot start, daemon not reachable or refuses
+  2  wrong usage
+  3  `run` was asked to stop twice and exited without waiting for a successor";
+
+/// What the process says when it ends. clap itself ends it with 2 for wrong usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// Configuration invalid, cannot start, daemon not reachable or refuses.
+    Refused = 1,
+    /// Stopped by a second signal, before anybody had taken over.
+    Interrupted = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(RunArgs),
+    /// Show who is active and why, and the state of every server
+    Status(StatusArgs),
+    /// Give the virtual addresses to a peer, without losing a connection attempt
+    #[command(name = "handover", alias = "hand-over")]
+    HandOver(SocketArgs),
+    /// End a handover: take part with the configured priority again
+    Resume(SocketArgs),
+    /// Print the version
+    Version,
+}
+
+/// Options of `mainstay run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A haproxy.cfg to read; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub haproxy_cfg: Vec<PathBuf>,
+    /// A keepalived.conf to read
+    #[arg(long, value_name = "FILE")]
+    pub keepalived_conf: Option<PathBuf>,
+    /// Where to listen for `mainstay status` and its like
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// How log lines on standard error look
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// Options of `mainstay status`.
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// Print the status as one line of JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+/// Where the daemon's admin socket is.
+#[derive(Debug, Args)]
+pub struct SocketArgs {
+    /// The daemon's admin socket
+    #[arg(long = "socket", value_name = "PATH", default_value = admin::DEFAULT_SOCKET)]
+    pub path: PathBuf,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => boot::run(&args).into(),
+        Command::Status(args) => show_status(&args).into(),
+        Command::HandOver(socket) => order(&socket, "hand-over").into(),
+        Command::Resume(socket) => order(&socket, "resume").into(),
+        Command::Version => {
+            print(&format!("mainstay {}\n", env!("CARGO_PKG_VERSION")));
+            Exit::Success.into()
+        }
+    }
+}
+
+fn show_status(args: &StatusArgs) -> Exit {
+    let answer = match client::ask(&args.socket.path, "status") {
+        Ok(answer) => answer,
+        Err(sentence) => return refuse(&sentence),
+    };
+    let status: Status = match serde_json::from_str(&answer) {
+        Ok(status) => status,
+        // An error of the daemon, or one that speaks another version.
+        Err(_) => return refuse(&format!("the daemon answered: {answer}")),
+    };
+    if args.json {
+        print(&format!("{answer}\n"));
+    } else {
+        let colour =
+            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        print(&status::render(&status, colour));
+    }
+    Exit::Success
+}
+
+/// Sends a command whose answer is yes or no.
+fn order(socket: &SocketArgs, command: &str) -> Exit {
+    let answer = match client::ask(&socket.path, command) {
+        Ok(answer) => answer,
+        Err(sentence) => return refuse(&sentence),
+    };
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+    if answer["done"] == true {
+        return Exit::Success;
+    }
+    let reason = answer["refused"].as_str().or(answer["error"].as_str());
+    refuse(reason.unwrap_or("the daemon gave an answer that this version does not understand"))
+}
+
+fn refuse(sentence: &str) -> Exit {
+    let _ = writeln!(io::stderr(), "error: {sentence}");
+    Exit::Refused
+}
+
+/// Like `print!`, but a reader that has gone (`| head`) is no panic.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        for exit in [Exit::Success, Exit::Refused, Exit::Interrupted] {
+            assert!(EXIT_CODES.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
+        }
+    }
+}

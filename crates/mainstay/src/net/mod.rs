@@ -1,0 +1,268 @@
+//! What VRRP needs of the kernel's network: adverts in and out, addresses on and off, announcements, and news of
+//! interfaces.
+//!
+//! Owns [`Network`]. It knows no policy: what to send, install or announce is the engine's decision. Only the control
+//! thread uses it, and nothing in it waits for anything but the kernel.
+
+mod announce;
+mod monitor;
+mod netlink;
+mod vrrp_socket;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use mainstay_engine::engine::InterfaceState;
+use mainstay_engine::plan::{Delivery, Plan, VirtualAddress};
+use nix::errno::Errno;
+
+use self::announce::Announcer;
+use self::monitor::{Change, Monitor};
+use self::netlink::{Address, Link, Netlink};
+use self::vrrp_socket::VrrpSocket;
+
+/// The kernel's network as far as a plan's routers need it.
+#[derive(Debug)]
+pub struct Network {
+    netlink: Netlink,
+    monitor: Monitor,
+    interfaces: BTreeMap<String, Interface>,
+}
+
+/// What [`Network::look`] found changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// An interface is different from the last look.
+    Interface {
+        /// Its name.
+        name: String,
+        /// What it can do now; `None` when it does not exist.
+        state: Option<InterfaceState>,
+    },
+    /// An address that was installed and not removed here is not there any more.
+    AddressGone {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Something that should work does not; a sentence for the log.
+    Trouble(String),
+}
+
+#[derive(Debug, Default)]
+struct Interface {
+    /// Whether adverts travel on it.
+    carries_adverts: bool,
+    groups: Vec<Ipv4Addr>,
+    /// Whether the kernel said that it changed since the last look.
+    stale: bool,
+    link: Option<Link>,
+    /// As it was last reported; `None` before the first report.
+    reported: Option<Option<InterfaceState>>,
+    socket: Option<VrrpSocket>,
+    announcer: Option<Announcer>,
+    /// Addresses installed and not removed here.
+    installed: BTreeSet<IpAddr>,
+}
+
+impl Network {
+    /// Starts to listen for changes of the interfaces that `plan` names. [`Network::look`] opens the rest.
+    ///
+    /// # Errors
+    /// The kernel refused a netlink socket.
+    pub fn open(plan: &Plan) -> io::Result<Self> {
+        // Before the first look, so that nothing that happens in between is missed.
+        let monitor = Monitor::open()?;
+        Ok(Self { netlink: Netlink::open()?, monitor, interfaces: interfaces_of(plan) })
+    }
+
+    /// What to wait for: readable means that [`Network::receive`] or [`Network::look`] has something to do.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sockets = self.interfaces.values().filter_map(|interface| interface.socket.as_ref());
+        sockets.map(AsFd::as_fd).chain([self.monitor.as_fd()])
+    }
+
+    /// Gives `deliver` every datagram that arrived, with the interface it arrived on.
+    pub fn receive(&mut self, mut deliver: impl FnMut(&str, &[u8])) {
+        for (name, interface) in &mut self.interfaces {
+            if let Some(socket) = &mut interface.socket {
+                socket.receive(|datagram| deliver(name, datagram));
+            }
+        }
+    }
+
+    /// Looks at every interface that the kernel said has changed, and at all of them the first time.
+    pub fn look(&mut self) -> Vec<Finding> {
+        for change in self.monitor.read() {
+            for (name, interface) in &mut self.interfaces {
+                interface.stale |= interface.concerns(name, &change);
+            }
+        }
+        let mut findings = Vec::new();
+        for (name, interface) in self.interfaces.iter_mut().filter(|(_, interface)| interface.stale) {
+            match interface.look(name, &mut self.netlink) {
+                Ok(found) => findings.extend(found),
+                // It stays stale: the next change anywhere asks again.
+                Err(error) => findings.push(Finding::Trouble(format!("cannot look at {name}: {error}"))),
+            }
+        }
+        findings
+    }
+
+    /// Puts a whole datagram on the wire.
+    ///
+    /// # Errors
+    /// The kernel's, or that there is no such interface now.
+    pub fn send_advert(&self, interface: &str, destination: Ipv4Addr, datagram: &[u8]) -> io::Result<()> {
+        let socket = self.interfaces.get(interface).and_then(|interface| interface.socket.as_ref());
+        socket.ok_or_else(no_interface)?.send(destination, datagram)
+    }
+
+    /// Puts an address on its interface, or renews its lifetime if it is there.
+    ///
+    /// # Errors
+    /// The kernel's, or that there is no such interface now.
+    pub fn install(&mut self, address: &VirtualAddress, lifetime: Option<Duration>) -> io::Result<()> {
+        let interface = self.interfaces.get_mut(&address.interface).ok_or_else(no_interface)?;
+        let link = interface.link.ok_or_else(no_interface)?;
+        self.netlink.install(link.index, address, lifetime)?;
+        interface.installed.insert(address.address);
+        Ok(())
+    }
+
+    /// Takes an address off its interface. Returns whether it was there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove(&mut self, address: &VirtualAddress) -> io::Result<bool> {
+        let Some(interface) = self.interfaces.get_mut(&address.interface) else { return Ok(false) };
+        interface.installed.remove(&address.address);
+        let Some(link) = interface.link else { return Ok(false) };
+        self.netlink.remove(link.index, address)
+    }
+
+    /// Broadcasts one gratuitous ARP request for an address.
+    ///
+    /// # Errors
+    /// The kernel's, or that there is no such interface now, or that the address is not IPv4.
+    pub fn announce(&mut self, interface: &str, address: IpAddr) -> io::Result<()> {
+        let IpAddr::V4(address) = address else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "only IPv4 addresses can be announced"));
+        };
+        let found = self.interfaces.get_mut(interface).ok_or_else(no_interface)?;
+        let announcer = match found.announcer.take() {
+            Some(announcer) => announcer,
+            None => Announcer::open(interface)?,
+        };
+        announcer.announce(address)?;
+        found.announcer = Some(announcer);
+        Ok(())
+    }
+}
+
+impl Interface {
+    fn concerns(&self, own_name: &str, change: &Change) -> bool {
+        let is_mine = |index: &u32| self.link.is_some_and(|link| link.index == *index);
+        match change {
+            Change::Link { index, name } => name == own_name || is_mine(index),
+            // Every renewal of an own address is a change too; it is not worth a look.
+            Change::AddressAdded { index, address } => is_mine(index) && !self.installed.contains(address),
+            Change::AddressRemoved { index } => is_mine(index),
+            Change::Lost => true,
+        }
+    }
+
+    fn look(&mut self, name: &str, netlink: &mut Netlink) -> io::Result<Vec<Finding>> {
+        let link = netlink.link(name)?;
+        let addresses = match link {
+            Some(link) => netlink.addresses(link.index)?,
+            None => Vec::new(),
+        };
+        self.stale = false;
+        // A hardware address may have changed with the state.
+        self.announcer = None;
+        let mut findings = self.follow(name, link);
+        let able = link.filter(|_| !self.carries_adverts || self.socket.is_some());
+        let state = able.map(|link| InterfaceState { running: link.running, addresses: ipv4(&addresses) });
+        if self.reported.as_ref() != Some(&state) {
+            self.reported = Some(state.clone());
+            findings.push(Finding::Interface { name: name.to_owned(), state });
+        }
+        let here: BTreeSet<IpAddr> = addresses.iter().map(|address| address.address).collect();
+        for gone in self.installed.difference(&here) {
+            findings.push(Finding::AddressGone { interface: name.to_owned(), address: *gone });
+        }
+        self.installed.retain(|address| here.contains(address));
+        Ok(findings)
+    }
+
+    /// Opens the advert socket of an interface that is new. Without a socket the interface counts as missing: a router
+    /// that cannot hear its peers must not believe that there are none.
+    fn follow(&mut self, name: &str, link: Option<Link>) -> Vec<Finding> {
+        let is_same = link.map(|link| link.index) == self.link.map(|link| link.index);
+        if !is_same {
+            self.socket = None;
+        }
+        self.link = link;
+        let Some(link) = link.filter(|_| self.carries_adverts && self.socket.is_none()) else {
+            return Vec::new();
+        };
+        match VrrpSocket::open(name, link.index, &self.groups) {
+            Ok(socket) => {
+                self.socket = Some(socket);
+                Vec::new()
+            }
+            Err(error) => {
+                self.stale = true;
+                vec![Finding::Trouble(format!("cannot open a VRRP socket on {name}: {error}"))]
+            }
+        }
+    }
+}
+
+fn interfaces_of(plan: &Plan) -> BTreeMap<String, Interface> {
+    let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
+    let mut named = |name: &str, groups: Option<&Delivery>| {
+        let interface = interfaces.entry(name.to_owned()).or_default();
+        interface.stale = true;
+        interface.carries_adverts |= groups.is_some();
+        if let Some(Delivery::Multicast { group }) = groups
+            && !interface.groups.contains(group)
+        {
+            interface.groups.push(*group);
+        }
+    };
+    for router in &plan.routers {
+        named(&router.interface, Some(&router.delivery));
+        for address in router.addresses.iter().chain(&router.excluded_addresses) {
+            named(&address.interface, None);
+        }
+        for tracked in &router.track_interfaces {
+            named(&tracked.interface, None);
+        }
+    }
+    interfaces
+}
+
+/// Primary addresses first: the first one is the source of adverts.
+fn ipv4(addresses: &[Address]) -> Vec<(Ipv4Addr, u8)> {
+    let mut sorted: Vec<&Address> = addresses.iter().collect();
+    sorted.sort_by_key(|address| address.secondary);
+    let ipv4 = sorted.into_iter().filter_map(|address| match address.address {
+        IpAddr::V4(ipv4) => Some((ipv4, address.prefix_length)),
+        IpAddr::V6(_) => None,
+    });
+    ipv4.collect()
+}
+
+fn no_interface() -> io::Error {
+    io::Error::from(Errno::ENODEV)
+}
+
+#[cfg(test)]
+mod tests;

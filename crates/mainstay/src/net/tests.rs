@@ -1,0 +1,286 @@
+//! The network in a namespace of its own: each test runs itself again below `unshare` and there has a pair of
+//! interfaces, `lan0` and `lan1`, that are one cable.
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use mainstay_engine::plan::{
+    AnnouncePolicy, Authentication, Preempt, Priority, Router, Scope, Version, Vrid,
+};
+use mainstay_engine::time::Centis;
+
+use super::*;
+
+/// Set in the child that runs inside the namespace.
+const INSIDE: &str = "MAINSTAY_TEST_INSIDE_NAMESPACE";
+
+/// Longer than anything the kernel takes here, its removal of an address after one second included.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs `body` inside a fresh network namespace. `name` is the test's full name.
+fn in_namespace(name: &str, body: fn()) {
+    if std::env::var_os(INSIDE).is_some() {
+        ip("link set lo up");
+        ip("link add lan0 type veth peer name lan1");
+        ip("address add 10.9.0.1/24 dev lan0");
+        ip("address add 10.9.0.2/24 dev lan1");
+        ip("link set lan0 up");
+        ip("link set lan1 up");
+        body();
+        return;
+    }
+    let mut command = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let program = std::env::current_exe().expect("a test has a program");
+    let output = command
+        .arg("--net")
+        .arg("--")
+        .arg(program)
+        .args(["--exact", "--nocapture", &format!("net::tests::{name}")])
+        .env(INSIDE, "yes")
+        .output()
+        .expect("`unshare` of util-linux runs");
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "inside the namespace:\n{said}");
+    assert!(said.contains("1 passed"), "the test did not run inside the namespace:\n{said}");
+}
+
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split(' ')).output().expect("`ip` of iproute2 runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn address() -> VirtualAddress {
+    VirtualAddress {
+        address: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)),
+        prefix_length: 24,
+        interface: "lan0".to_owned(),
+        label: Some("lan0:1".to_owned()),
+        broadcast: Some(Ipv4Addr::new(10, 9, 0, 255)),
+        scope: Scope::Global,
+    }
+}
+
+const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+fn plan(interface: &str) -> Plan {
+    let router = Router {
+        name: "VI_1".to_owned(),
+        interface: interface.to_owned(),
+        vrid: Vrid::new(51).expect("it is not 0"),
+        priority: Priority(100),
+        version: Version::V2,
+        advert_interval: Centis::new(100),
+        delivery: Delivery::Multicast { group: GROUP },
+        source: None,
+        authentication: Authentication::None,
+        preempt: Preempt::After(Duration::ZERO),
+        addresses: vec![VirtualAddress { interface: interface.to_owned(), ..address() }],
+        excluded_addresses: Vec::new(),
+        track_scripts: Vec::new(),
+        track_interfaces: Vec::new(),
+        ignore_own_interface: false,
+        announce: AnnouncePolicy {
+            repeat: 5,
+            delay: Duration::from_secs(5),
+            refresh: None,
+            refresh_repeat: 1,
+            lower_priority_repeat: 5,
+            lower_priority_delay: Duration::from_secs(5),
+        },
+    };
+    Plan { routers: vec![router], ..Plan::default() }
+}
+
+/// Looks until a finding is `wanted`; waits for the kernel in between as the control thread does.
+fn look_until(network: &mut Network, wanted: impl Fn(&Finding) -> bool) -> Finding {
+    let deadline = Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    loop {
+        for finding in network.look() {
+            if wanted(&finding) {
+                return finding;
+            }
+            seen.push(finding);
+        }
+        assert!(Instant::now() < deadline, "never found; instead: {seen:?}");
+        wait(network);
+    }
+}
+
+fn wait(network: &Network) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut descriptors: Vec<_> =
+        network.descriptors().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
+    poll(&mut descriptors, PollTimeout::from(100_u8)).expect("poll works");
+}
+
+fn state(name: &str, running: bool, addresses: &[(Ipv4Addr, u8)]) -> Finding {
+    let state = Some(InterfaceState { running, addresses: addresses.to_vec() });
+    Finding::Interface { name: name.to_owned(), state }
+}
+
+const OWN: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 9, 0, 1), 24);
+const VIRTUAL: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 9, 0, 100), 24);
+
+#[test]
+fn an_address_goes_on_and_off_with_everything_it_was_given() {
+    in_namespace("an_address_goes_on_and_off_with_everything_it_was_given", || {
+        let mut network = Network::open(&plan("lan0")).unwrap();
+        look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
+        network.install(&address(), Some(Duration::from_secs(30))).unwrap();
+        let shown = ip("address show dev lan0");
+        let line = shown.lines().skip_while(|line| !line.contains("10.9.0.100")).take(2).collect::<String>();
+        for part in [
+            "10.9.0.100/24",
+            "brd 10.9.0.255",
+            "scope global secondary deprecated",
+            "lan0:1",
+            "preferred_lft 0sec",
+        ] {
+            assert!(line.contains(part), "`{part}` is missing: {line}");
+        }
+        assert!(line.contains("valid_lft 30sec") || line.contains("valid_lft 29sec"), "{line}");
+        network.install(&address(), None).unwrap();
+        let shown = ip("address show dev lan0");
+        let line = shown.lines().skip_while(|line| !line.contains("10.9.0.100")).take(2).collect::<String>();
+        assert!(line.contains("deprecated") && line.contains("valid_lft forever"), "{line}");
+        assert!(network.remove(&address()).unwrap(), "it was there");
+        assert!(!network.remove(&address()).unwrap(), "it is gone");
+        assert!(!ip("address show dev lan0").contains("10.9.0.100"));
+    });
+}
+
+#[test]
+fn an_address_is_never_a_source_address() {
+    in_namespace("an_address_is_never_a_source_address", || {
+        let mut network = Network::open(&plan("lan0")).unwrap();
+        look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
+        network.install(&address(), None).unwrap();
+        assert!(ip("route get 10.9.0.2 oif lan0").contains("src 10.9.0.1 "));
+    });
+}
+
+#[test]
+fn the_kernel_removes_an_address_that_is_not_renewed_and_says_so() {
+    in_namespace("the_kernel_removes_an_address_that_is_not_renewed_and_says_so", || {
+        let mut network = Network::open(&plan("lan0")).unwrap();
+        look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
+        network.install(&address(), Some(Duration::from_secs(1))).unwrap();
+        let installed = Instant::now();
+        let gone = Finding::AddressGone { interface: "lan0".to_owned(), address: address().address };
+        look_until(&mut network, |finding| *finding == gone);
+        let lived = installed.elapsed();
+        assert!(lived > Duration::from_millis(900) && lived < Duration::from_secs(2), "it lived {lived:?}");
+    });
+}
+
+#[test]
+fn only_removals_by_others_are_news() {
+    in_namespace("only_removals_by_others_are_news", || {
+        let mut network = Network::open(&plan("lan0")).unwrap();
+        look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
+        network.install(&address(), None).unwrap();
+        network.remove(&address()).unwrap();
+        network.install(&address(), None).unwrap();
+        let found = look_until(&mut network, |finding| {
+            matches!(finding, Finding::AddressGone { .. }) || *finding == state("lan0", true, &[OWN, VIRTUAL])
+        });
+        assert!(matches!(found, Finding::Interface { .. }), "an own removal is no news: {found:?}");
+        ip("address delete 10.9.0.100/24 dev lan0");
+        look_until(&mut network, |finding| matches!(finding, Finding::AddressGone { .. }));
+    });
+}
+
+#[test]
+fn interfaces_are_followed_through_loss_and_return() {
+    in_namespace("interfaces_are_followed_through_loss_and_return", || {
+        let mut network = Network::open(&plan("lan0")).unwrap();
+        look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
+        ip("link set lan1 down");
+        look_until(&mut network, |finding| *finding == state("lan0", false, &[OWN]));
+        ip("link set lan1 up");
+        look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
+        ip("link delete lan0");
+        look_until(&mut network, |finding| matches!(finding, Finding::Interface { state: None, .. }));
+        let error = network.send_advert("lan0", GROUP, &[]).expect_err("there is no interface");
+        assert_eq!(error.to_string(), "No such device (os error 19)");
+        ip("link add lan0 type veth peer name lan1");
+        ip("link set lan0 up");
+        ip("link set lan1 up");
+        look_until(&mut network, |finding| *finding == state("lan0", true, &[]));
+    });
+}
+
+/// The IP header as the engine writes it, and two bytes of payload.
+fn datagram(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+    let mut datagram = vec![0x45, 0xc0, 0, 22, 0, 1, 0, 0, 255, 112, 0, 0];
+    datagram.extend(source.octets());
+    datagram.extend(destination.octets());
+    datagram.extend([0x21, 0x33]);
+    datagram
+}
+
+fn receive_one(network: &mut Network) -> (String, Vec<u8>) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut received = Vec::new();
+    while received.is_empty() {
+        assert!(Instant::now() < deadline, "nothing arrived");
+        wait(network);
+        network.receive(|interface, datagram| received.push((interface.to_owned(), datagram.to_vec())));
+        network.look();
+    }
+    assert_eq!(received.len(), 1, "{received:?}");
+    received.remove(0)
+}
+
+#[test]
+fn adverts_travel_whole_to_a_group_and_to_a_peer() {
+    in_namespace("adverts_travel_whole_to_a_group_and_to_a_peer", || {
+        // Both ends of the cable are in one namespace here: accept what claims to come from ourselves.
+        for end in ["lan0", "lan1"] {
+            fs::write(format!("/proc/sys/net/ipv4/conf/{end}/accept_local"), "1").unwrap();
+            fs::write(format!("/proc/sys/net/ipv4/conf/{end}/rp_filter"), "0").unwrap();
+        }
+        fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "0").unwrap();
+        let mut here = Network::open(&plan("lan0")).unwrap();
+        let mut there = Network::open(&plan("lan1")).unwrap();
+        look_until(&mut here, |finding| *finding == state("lan0", true, &[OWN]));
+        look_until(&mut there, |finding| matches!(finding, Finding::Interface { .. }));
+        let source = OWN.0;
+        for destination in [GROUP, Ipv4Addr::new(10, 9, 0, 2)] {
+            here.send_advert("lan0", destination, &datagram(source, destination)).unwrap();
+            let (interface, received) = receive_one(&mut there);
+            assert_eq!(interface, "lan1");
+            let sent = datagram(source, destination);
+            assert_eq!(received[..10], sent[..10], "up to the checksum");
+            assert_eq!(received[12..], sent[12..]);
+        }
+        here.receive(|interface, datagram| panic!("{interface} heard its own advert: {datagram:?}"));
+    });
+}
+
+#[test]
+fn announcements_arrive_as_gratuitous_arp() {
+    in_namespace("announcements_arrive_as_gratuitous_arp", || {
+        fs::write("/proc/sys/net/ipv4/conf/lan1/arp_accept", "1").unwrap();
+        let mut network = Network::open(&plan("lan0")).unwrap();
+        look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
+        network.announce("lan0", address().address).unwrap();
+        let link = ip("-oneline link show dev lan0");
+        let hardware = link.split(' ').skip_while(|word| *word != "link/ether").nth(1).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !ip("neighbour show dev lan1").contains(&format!("10.9.0.100 lladdr {}", hardware)) {
+            assert!(Instant::now() < deadline, "{}", ip("neighbour show"));
+            std::thread::yield_now();
+        }
+        let error = network.announce("lan9", address().address).expect_err("there is no interface");
+        assert_eq!(error.to_string(), "No such device (os error 19)");
+    });
+}

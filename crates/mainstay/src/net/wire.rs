@@ -1,0 +1,111 @@
+//! Reads the parts of rtnetlink messages that matter here, and survives all others.
+//!
+//! Owns [`Messages`], the messages of one datagram, and the readers of their bodies. Attributes that a newer kernel
+//! adds are skipped, never refused: a link that cannot be read would take a router down.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NetlinkBuffer, NlasIterator, Parseable};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::LinkHeader;
+
+use super::netlink::Address;
+
+/// Length of a link message's fixed part (`struct ifinfomsg`).
+const LINK_HEADER_BYTES: usize = 16;
+
+/// The attribute with a link's name (`IFLA_IFNAME`).
+const LINK_NAME: u16 = 3;
+
+/// Netlink messages are padded to this many bytes (`NLMSG_ALIGNTO`).
+const ALIGNMENT: usize = 4;
+
+/// The messages of one datagram, up to the first broken one.
+pub(super) struct Messages<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Messages<'a> {
+    /// Of `datagram`.
+    pub(super) fn new(datagram: &'a [u8]) -> Self {
+        Self { rest: datagram }
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = NetlinkBuffer<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let message = NetlinkBuffer::new_checked(self.rest).ok()?;
+        let length = usize::try_from(message.length()).ok()?.next_multiple_of(ALIGNMENT);
+        self.rest = self.rest.get(length..).unwrap_or_default();
+        Some(message)
+    }
+}
+
+/// The index and name in the body of a link message.
+pub(super) fn link_name(body: &[u8]) -> Option<(u32, String)> {
+    let index = LinkHeader::parse(body).ok()?.index;
+    let name = NlasIterator::new(body.get(LINK_HEADER_BYTES..)?)
+        .filter_map(Result::ok)
+        .find(|attribute| attribute.kind() == LINK_NAME)?;
+    let name = name.value().strip_suffix(&[0])?;
+    Some((index, String::from_utf8_lossy(name).into_owned()))
+}
+
+/// The interface index and the address in the body of an address message.
+pub(super) fn address(body: &[u8]) -> Option<(u32, Address)> {
+    let message = AddressMessage::parse(body).ok()?;
+    let address = local_address(&message.attributes)?;
+    let secondary = message.header.flags.contains(AddressHeaderFlags::Secondary);
+    let prefix_length = message.header.prefix_len;
+    Some((message.header.index, Address { address, prefix_length, secondary }))
+}
+
+/// On a point-to-point interface `IFA_ADDRESS` is the peer's; `IFA_LOCAL`, when there is one, is always ours.
+fn local_address(attributes: &[AddressAttribute]) -> Option<IpAddr> {
+    let local = attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    local.or_else(|| {
+        attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_messages_end_a_datagram_quietly() {
+        for bytes in [&[][..], &[1, 2, 3], &[255; 40], &[16, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            assert_eq!(Messages::new(bytes).count(), 0, "{bytes:?}");
+        }
+        // Two empty messages and the beginning of a third.
+        let message = [16, 0, 0, 0, 3, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+        let datagram = [&message[..], &message, &message[..9]].concat();
+        assert_eq!(Messages::new(&datagram).count(), 2);
+    }
+
+    #[test]
+    fn bodies_that_are_too_short_have_no_name_and_no_address() {
+        for length in 0..24 {
+            let body = vec![0; length];
+            assert_eq!(link_name(&body), None, "{length} bytes");
+            assert!(address(&body).is_none(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_behind_attributes_nobody_knows() {
+        let mut body = vec![0; LINK_HEADER_BYTES];
+        body[4] = 9;
+        body.extend([8, 0, 0xff, 0x3f, 1, 2, 3, 4]);
+        body.extend([8, 0, 3, 0, b'l', b'a', b'n', 0]);
+        assert_eq!(link_name(&body), Some((9, "lan".to_owned())));
+    }
+}

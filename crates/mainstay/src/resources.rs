@@ -1,0 +1,87 @@
+//! What the process needs of the kernel for itself: capabilities, descriptors, memory that stays in memory.
+
+use std::fs;
+
+use mainstay_engine::Plan;
+use nix::libc;
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+
+/// Numbers of capabilities (capabilities(7)).
+const CAPABILITIES: [(u32, &str, &str); 2] = [
+    (12, "CAP_NET_ADMIN", "to put virtual addresses on an interface"),
+    (13, "CAP_NET_RAW", "to speak VRRP and ARP"),
+];
+
+/// Checks that the process may do what `plan` asks for.
+///
+/// # Errors
+/// A sentence with the capabilities that are missing.
+pub fn need_capabilities(plan: &Plan) -> Result<(), String> {
+    if plan.routers.is_empty() {
+        return Ok(());
+    }
+    let Some(effective) = effective_capabilities() else { return Ok(()) };
+    let missing: Vec<String> = CAPABILITIES
+        .iter()
+        .filter(|(number, ..)| effective & (1 << number) == 0)
+        .map(|(_, name, purpose)| format!("{name} {purpose}"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("virtual routers need {}: run as root or grant these capabilities", missing.join(" and ")))
+}
+
+/// Lets the process have as many descriptors as it may: each connection needs two.
+pub fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+/// Keeps the process in memory, so that a machine that swaps does not make it late for an advert.
+///
+/// What is mapped now is locked as a whole; later mappings page by page as they are used, so that the unused part of
+/// thread stacks costs nothing.
+pub fn lock_memory() {
+    if let Err(reason) = try_to_lock_memory() {
+        tracing::info!("memory is not locked ({reason}): on a machine that swaps, adverts may be late");
+    }
+}
+
+fn try_to_lock_memory() -> Result<(), String> {
+    // Below a limit, the lock would hold now and mapping memory would fail later.
+    let (_, most) = getrlimit(Resource::RLIMIT_MEMLOCK).map_err(|error| error.to_string())?;
+    if most != RLIM_INFINITY {
+        setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)
+            .map_err(|_| format!("RLIMIT_MEMLOCK is {} KiB", most / 1024))?;
+    }
+    mlockall(MlockAllFlags::MCL_CURRENT).map_err(|error| error.to_string())?;
+    let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+    mlockall(MlockAllFlags::MCL_FUTURE | on_fault).map_err(|error| error.to_string())
+}
+
+/// The capabilities that count now, as a set of bits; `None` if `/proc` does not say.
+fn effective_capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(bits.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_without_routers_needs_no_capability() {
+        assert_eq!(need_capabilities(&Plan::default()), Ok(()));
+    }
+
+    #[test]
+    fn the_kernel_says_which_capabilities_there_are() {
+        assert!(effective_capabilities().is_some());
+    }
+}
