@@ -9,7 +9,7 @@ use mainstay_engine::admin::Status;
 
 use crate::admin::{self, client};
 use crate::log::LogFormat;
-use crate::{boot, status};
+use crate::{boot, lab, status};
 
 /// Keeps a Kubernetes API endpoint up: TCP balancing, health checks and VRRP in one daemon.
 #[derive(Debug, Parser)]
@@ -55,6 +55,8 @@ enum Command {
     HandOver(SocketArgs),
     /// End a handover: take part with the configured priority again
     Resume(SocketArgs),
+    /// Rehearse faults on a whole cluster in network namespaces on this machine
+    Lab(lab::LabArgs),
     /// Print the version
     Version,
 }
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => show_status(&args).into(),
         Command::HandOver(socket) => order(&socket, "hand-over").into(),
         Command::Resume(socket) => order(&socket, "resume").into(),
+        Command::Lab(args) => lab::main(args),
         Command::Version => {
             print(&format!("mainstay {}\n", env!("CARGO_PKG_VERSION")));
             Exit::Success.into()

@@ -3,12 +3,13 @@
 pub mod admin;
 pub mod boot;
 pub mod checks;
-pub mod proxy;
 pub mod cli;
 pub mod clock;
 pub mod control;
+pub mod lab;
 pub mod log;
 pub mod net;
+pub mod proxy;
 pub mod resources;
 pub mod scripts;
 pub mod signals;
