@@ -231,6 +231,11 @@ impl Engine {
         [self.vrrp.poll_timeout(), self.health.poll_timeout()].into_iter().flatten().min()
     }
 
+    /// The view that the data plane should have now; [`Output::Publish`] brings the next ones.
+    pub fn serving(&self) -> Arc<Serving> {
+        self.health.serving()
+    }
+
     /// Everything there is to see at `now`.
     pub fn status(&self, now: Instant) -> Status {
         Status {

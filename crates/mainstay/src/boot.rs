@@ -5,25 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::{fs, thread};
+use std::thread;
 
-use mainstay_engine::config::source::Sources;
-use mainstay_engine::config::{self, Surroundings};
+use mainstay_engine::config::diagnostic::Level;
 use mainstay_engine::{Engine, Plan};
 use tokio::runtime::{self, Runtime};
 
 use crate::admin::server::AdminSocket;
-use crate::cli::{Exit, RunArgs};
+use crate::checks::Checks;
+use crate::cli::{Exit, RunArgs, contents};
+use crate::configuration::{Configuration, ConfigurationArgs};
 use crate::control::{self, Command, Control, Inbox, Mailbox};
 use crate::net::Network;
+use crate::proxy::{Listeners, Proxy};
 use crate::scripts::{Probe, Scripts};
-use crate::{clock, log, resources, signals};
-
-/// Read when no file is given, where they exist.
-const DEFAULT_HAPROXY_CFG: &str = "/etc/haproxy/haproxy.cfg";
-const DEFAULT_KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
+use crate::{clock, diagnostics, log, resources, signals};
 
 /// Threads for checks, scripts and operators. They wait nearly all the time.
 const SERVICE_THREADS: usize = 2;
@@ -52,7 +50,7 @@ pub fn run(args: &RunArgs) -> Exit {
 }
 
 fn start(args: &RunArgs) -> Result<(), String> {
-    let plan = Arc::new(read_plan(args)?);
+    let plan = Arc::new(read_plan(&args.configuration)?);
     resources::need_capabilities(&plan)?;
     resources::raise_descriptor_limit();
     // Before the threads: their stacks are then locked as they are used, not as a whole.
@@ -76,40 +74,19 @@ fn start(args: &RunArgs) -> Result<(), String> {
 }
 
 /// Reads the configuration and says everything that is wrong with it.
-fn read_plan(args: &RunArgs) -> Result<Plan, String> {
-    let (haproxy, keepalived) = files(args)?;
-    let mut sources = Sources::default();
-    let mut read = |paths: &[PathBuf]| -> Result<Vec<_>, String> {
-        let texts = paths.iter().map(|path| {
-            let text = fs::read_to_string(path)
-                .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            Ok(sources.add(path.display().to_string(), text))
-        });
-        texts.collect()
-    };
-    let (haproxy, keepalived) = (read(&haproxy)?, read(&keepalived)?);
-    let surroundings =
-        Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &|_| Ok(Vec::new()) };
-    let (plan, _diagnostics) = config::load(&sources, &haproxy, &keepalived, &surroundings);
-    plan.ok_or_else(|| "the configuration is not valid".to_owned())
-}
-
-/// The files to read: those given, or else the usual ones that exist.
-fn files(args: &RunArgs) -> Result<(Vec<PathBuf>, Vec<PathBuf>), String> {
-    if !args.haproxy_cfg.is_empty() || args.keepalived_conf.is_some() {
-        return Ok((args.haproxy_cfg.clone(), args.keepalived_conf.iter().cloned().collect()));
+fn read_plan(args: &ConfigurationArgs) -> Result<Plan, String> {
+    let Configuration { sources, plan, diagnostics } = Configuration::read(args)?;
+    for diagnostic in &diagnostics {
+        let line = diagnostics::short(&sources, diagnostic);
+        match diagnostic.level {
+            Level::Error => tracing::error!("{line}"),
+            Level::Warning => tracing::warn!("{line}"),
+            Level::Note => tracing::info!("{line}"),
+        }
     }
-    let usual = |path: &str| -> Vec<PathBuf> {
-        Some(PathBuf::from(path)).filter(|path| path.exists()).into_iter().collect()
-    };
-    let (haproxy, keepalived) = (usual(DEFAULT_HAPROXY_CFG), usual(DEFAULT_KEEPALIVED_CONF));
-    if haproxy.is_empty() && keepalived.is_empty() {
-        return Err(format!(
-            "nothing to run: neither {DEFAULT_HAPROXY_CFG} nor {DEFAULT_KEEPALIVED_CONF} exists; \
-             name files with --haproxy-cfg and --keepalived-conf"
-        ));
-    }
-    Ok((haproxy, keepalived))
+    plan.ok_or_else(|| {
+        "the configuration is not valid, and nothing was started; `mainstay check` shows where".to_owned()
+    })
 }
 
 fn service_threads() -> io::Result<Runtime> {
@@ -131,16 +108,29 @@ fn make_control(
     } else {
         Some(Network::open(plan).map_err(|error| format!("cannot open a netlink socket: {error}"))?)
     };
-    let probe: Probe = Arc::new(|| Ok(()));
     let post = mailbox.clone();
-    let report =
-        Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
-    let scripts = Scripts::new(runtime.handle().clone(), plan, &probe, report)?;
+    let report = move |server, attempt, verdict| {
+        post.post(Command::CheckFinished { server, attempt, verdict });
+    };
+    let checks =
+        Checks::new(runtime.handle().clone(), Arc::clone(plan), report).map_err(|error| error.to_string())?;
+    let listeners = Listeners::bind(plan).map_err(|error| error.to_string())?;
     let now = clock::now();
     // Spreads checks; any number that differs between balancers will do.
     let seed = now.as_nanos() ^ u64::from(std::process::id()).rotate_left(32);
     let engine = Engine::new(Arc::clone(plan), seed, now);
-    Ok(Control { engine, network, inbox, scripts, waiting: BTreeMap::new(), last_ticket: 0 })
+    let proxy = if plan.frontends.is_empty() {
+        None
+    } else {
+        let started = Proxy::start(listeners, engine.serving());
+        Some(Arc::new(started.map_err(|error| format!("cannot start the data plane: {error}"))?))
+    };
+    let probe = proxy.clone().map(|proxy| Arc::new(move || proxy.probe()) as Probe);
+    let post = mailbox.clone();
+    let report =
+        Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
+    let scripts = Scripts::new(runtime.handle().clone(), plan, probe.as_ref(), report)?;
+    Ok(Control { engine, network, proxy, checks, inbox, scripts, waiting: BTreeMap::new(), last_ticket: 0 })
 }
 
 /// Runs the control thread to its end. Its panic ends the process: without it nobody renews the addresses, and a data
@@ -164,13 +154,10 @@ fn run_control(control: Control) -> Result<(), String> {
 }
 
 fn summarize(plan: &Plan, args: &RunArgs) {
-    let servers = plan.servers().count();
     tracing::info!(
-        "mainstay {} runs: {} frontends, {} pools with {servers} servers, {} virtual routers; `mainstay status{}` shows them",
+        "mainstay {} runs {}; `mainstay status{}` shows them",
         env!("CARGO_PKG_VERSION"),
-        plan.frontends.len(),
-        plan.pools.len(),
-        plan.routers.len(),
+        contents(plan),
         socket_option(&args.socket.path),
     );
 }

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use mainstay_engine::Plan;
 use mainstay_engine::admin::Status;
+use mainstay_engine::config::diagnostic::Level;
 
 use crate::admin::{self, client};
+use crate::configuration::{Configuration, ConfigurationArgs};
+use crate::diagnostics::{self, Format};
 use crate::log::LogFormat;
 use crate::{boot, lab, status};
 
@@ -48,6 +52,8 @@ impl From<Exit> for ExitCode {
 enum Command {
     /// Run the daemon in the foreground
     Run(RunArgs),
+    /// Read the configuration, say everything that is wrong with it, and change nothing
+    Check(CheckArgs),
     /// Show who is active and why, and the state of every server
     Status(StatusArgs),
     /// Give the virtual addresses to a peer, without losing a connection attempt
@@ -64,18 +70,25 @@ enum Command {
 /// Options of `mainstay run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A haproxy.cfg to read; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub haproxy_cfg: Vec<PathBuf>,
-    /// A keepalived.conf to read
-    #[arg(long, value_name = "FILE")]
-    pub keepalived_conf: Option<PathBuf>,
-    /// Where to listen for `mainstay status` and its like
+    /// What to run.
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
+    /// Where to answer operators.
     #[command(flatten)]
     pub socket: SocketArgs,
     /// How log lines on standard error look
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+/// Options of `mainstay check`.
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    configuration: ConfigurationArgs,
+    /// How findings look
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
 }
 
 /// Options of `mainstay status`.
@@ -100,6 +113,7 @@ pub struct SocketArgs {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => boot::run(&args).into(),
+        Command::Check(args) => check(&args).into(),
         Command::Status(args) => show_status(&args).into(),
         Command::HandOver(socket) => order(&socket, "hand-over").into(),
         Command::Resume(socket) => order(&socket, "resume").into(),
@@ -109,6 +123,46 @@ pub fn main() -> ExitCode {
             Exit::Success.into()
         }
     }
+}
+
+fn check(args: &CheckArgs) -> Exit {
+    let configuration = match Configuration::read(&args.configuration) {
+        Ok(configuration) => configuration,
+        Err(sentence) => return refuse(&sentence),
+    };
+    print(&diagnostics::render(&configuration, args.format, wants_colour()));
+    if args.format != Format::Json {
+        print(&verdict(&configuration));
+    }
+    if configuration.plan.is_some() { Exit::Success } else { Exit::Refused }
+}
+
+/// The last line: whether the files would run, and what they hold.
+fn verdict(configuration: &Configuration) -> String {
+    let count = |level| {
+        let count = configuration.count(level);
+        (count > 0).then(|| plural(count, diagnostics::word(level)))
+    };
+    let found: Vec<_> = [Level::Error, Level::Warning, Level::Note].into_iter().filter_map(count).collect();
+    let found = if found.is_empty() { String::new() } else { format!(" ({})", found.join(", ")) };
+    match &configuration.plan {
+        None => format!("The configuration is not valid{found}.\n"),
+        Some(plan) => format!("The configuration is valid{found}: {}.\n", contents(plan)),
+    }
+}
+
+/// What a plan holds, in a few words.
+pub fn contents(plan: &Plan) -> String {
+    [
+        plural(plan.frontends.len(), "frontend"),
+        plural(plan.servers().count(), "server"),
+        plural(plan.routers.len(), "virtual router"),
+    ]
+    .join(", ")
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn show_status(args: &StatusArgs) -> Exit {
@@ -124,9 +178,7 @@ fn show_status(args: &StatusArgs) -> Exit {
     if args.json {
         print(&format!("{answer}\n"));
     } else {
-        let colour =
-            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-        print(&status::render(&status, colour));
+        print(&status::render(&status, wants_colour()));
     }
     Exit::Success
 }
@@ -143,6 +195,11 @@ fn order(socket: &SocketArgs, command: &str) -> Exit {
     }
     let reason = answer["refused"].as_str().or(answer["error"].as_str());
     refuse(reason.unwrap_or("the daemon gave an answer that this version does not understand"))
+}
+
+/// Standard output is a terminal whose user did not object (<https://no-color.org>).
+fn wants_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
 }
 
 fn refuse(sentence: &str) -> Exit {

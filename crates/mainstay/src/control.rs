@@ -22,7 +22,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
 
+use crate::checks::Checks;
 use crate::net::{Finding, Network};
+use crate::proxy::Proxy;
 use crate::scripts::Scripts;
 use crate::{clock, log, systemd};
 
@@ -122,6 +124,10 @@ pub struct Control {
     pub engine: Engine,
     /// Only a plan with routers needs one.
     pub network: Option<Network>,
+    /// The data plane; only a plan with frontends needs one.
+    pub proxy: Option<Arc<Proxy>>,
+    /// Carries out health checks.
+    pub checks: Checks,
     /// Commands of other threads.
     pub inbox: Inbox,
     /// Runs tracked scripts.
@@ -232,7 +238,17 @@ impl Control {
                     }
                 }
                 Output::RunScript { script, run } => self.scripts.start(script, run),
-                Output::StartCheck { .. } | Output::Publish(_) | Output::ShutdownSessions { .. } => {}
+                Output::StartCheck { server, attempt } => self.checks.start(server, attempt),
+                Output::Publish(serving) => {
+                    if let Some(proxy) = &self.proxy {
+                        proxy.publish(serving);
+                    }
+                }
+                Output::ShutdownSessions { server } => {
+                    if let Some(proxy) = &self.proxy {
+                        proxy.shutdown_sessions(server);
+                    }
+                }
                 Output::Reply { ticket, reply } => {
                     if let Some(answer) = self.waiting.remove(&ticket) {
                         // The operator may have hung up.

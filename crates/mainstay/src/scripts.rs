@@ -59,11 +59,12 @@ enum Job {
 }
 
 impl Scripts {
-    /// For the scripts of `plan`, on `runtime`.
+    /// For the scripts of `plan`, on `runtime`. Without a data plane of its own to ask, `probe` is `None`, and commands
+    /// that look for HAProxy are run as they were written: then it may well be HAProxy that serves.
     ///
     /// # Errors
     /// A script should run as a user or group that this machine does not have.
-    pub fn new(runtime: Handle, plan: &Plan, probe: &Probe, report: Report) -> Result<Self, String> {
+    pub fn new(runtime: Handle, plan: &Plan, probe: Option<&Probe>, report: Report) -> Result<Self, String> {
         let jobs = plan.scripts.iter().map(|script| job(script, probe).map(Arc::new));
         Ok(Self { runtime, jobs: jobs.collect::<Result<_, _>>()?, report })
     }
@@ -82,20 +83,20 @@ impl Scripts {
     }
 }
 
-fn job(script: &Script, probe: &Probe) -> Result<Job, String> {
-    match &script.command {
-        ScriptCommand::DataPlaneServes { .. } => Ok(Job::Probe(Arc::clone(probe))),
-        ScriptCommand::Execute { arguments } => Ok(Job::Execute {
-            arguments: arguments.clone(),
-            account: script
-                .user
-                .as_ref()
-                .map(account)
-                .transpose()
-                .map_err(|error| format!("vrrp_script {}: {error}", script.name))?,
-            timeout: script.timeout,
-        }),
-    }
+fn job(script: &Script, probe: Option<&Probe>) -> Result<Job, String> {
+    let arguments = match (&script.command, probe) {
+        (ScriptCommand::DataPlaneServes { .. }, Some(probe)) => return Ok(Job::Probe(Arc::clone(probe))),
+        (ScriptCommand::DataPlaneServes { written }, None) => {
+            written.split_whitespace().map(str::to_owned).collect()
+        }
+        (ScriptCommand::Execute { arguments }, _) => arguments.clone(),
+    };
+    let account = script.user.as_ref().map(account).transpose();
+    Ok(Job::Execute {
+        arguments,
+        account: account.map_err(|error| format!("vrrp_script {}: {error}", script.name))?,
+        timeout: script.timeout,
+    })
 }
 
 fn account(account: &ScriptUser) -> Result<(Uid, Gid), String> {

@@ -11,7 +11,7 @@ pub mod source;
 use std::net::IpAddr;
 
 use crate::config::diagnostic::{Diagnostic, Level};
-use crate::config::source::{SourceId, Sources};
+use crate::config::source::{SourceId, Sources, Span};
 use crate::plan::Plan;
 
 /// What a configuration may ask of the machine it is read on; the engine cannot look for itself.
@@ -20,6 +20,11 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The addresses of a host name, or why there are none.
     pub resolve: &'a dyn Fn(&str) -> Result<Vec<IpAddr>, String>,
+}
+
+/// The places of passwords and keys in all texts, for [`Sources::mark_secret`].
+pub fn secrets(sources: &Sources, _haproxy: &[SourceId], keepalived: &[SourceId]) -> Vec<Span> {
+    keepalived.iter().flat_map(|&id| keepalived::secrets(sources, id)).collect()
 }
 
 /// Makes a plan from the texts of haproxy.cfg and keepalived.conf files, each in the order given.

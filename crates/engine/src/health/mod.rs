@@ -105,6 +105,11 @@ impl Health {
         self.report_pool(&before, id.pool);
     }
 
+    /// What the data plane should have now.
+    pub fn serving(&self) -> Arc<Serving> {
+        Arc::clone(&self.serving)
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.give_up_lost_attempts(now);
