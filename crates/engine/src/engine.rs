@@ -16,7 +16,7 @@ use crate::admin::{Reply, Request, Status};
 use crate::event::Event;
 use crate::health::Health;
 use crate::health::check::Verdict;
-use crate::plan::{Plan, ScriptId, ServerId, VirtualAddress};
+use crate::plan::{Plan, ScriptId, ServerId, VirtualAddress, Vrid};
 use crate::serving::Serving;
 use crate::time::{Deadline, Instant};
 use crate::vrrp::Vrrp;
@@ -60,6 +60,15 @@ pub enum Input<'a> {
         /// The kernel's reason, for people.
         reason: String,
     },
+    /// An [`Output::HandOverRules`] failed, so that nothing of it is in force.
+    HandOverRulesFailed {
+        /// The router's interface.
+        interface: &'a str,
+        /// The router's identifier there.
+        vrid: Vrid,
+        /// What went wrong, for people.
+        reason: String,
+    },
     /// A run that [`Output::RunScript`] asked for ended.
     ScriptFinished {
         /// The script.
@@ -98,6 +107,24 @@ pub struct InterfaceState {
     pub addresses: Vec<(Ipv4Addr, u8)>,
 }
 
+/// What the kernel does with frames while addresses move. It ends by itself after
+/// [`HAND_OVER_DRAIN`](crate::limits::HAND_OVER_DRAIN).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandOverRules {
+    /// The predecessor: neither answers ARP for the addresses nor names them in its own ARP requests.
+    Silence {
+        /// The addresses.
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// The successor: frames of TCP connections to the addresses whose begin it did not see go on to another router.
+    Forward {
+        /// The addresses.
+        addresses: Vec<Ipv4Addr>,
+        /// That router.
+        to: Ipv4Addr,
+    },
+}
+
 /// Everything the daemon can ever do.
 #[derive(Debug)]
 pub enum Output {
@@ -128,6 +155,15 @@ pub enum Output {
         interface: String,
         /// The address.
         address: IpAddr,
+    },
+    /// Put the rules of one virtual router for a move in force, in place of earlier ones.
+    HandOverRules {
+        /// The router's interface.
+        interface: String,
+        /// The router's identifier there.
+        vrid: Vrid,
+        /// The rules; `None` ends what is in force.
+        rules: Option<HandOverRules>,
     },
     /// Run a tracked script once.
     RunScript {
@@ -198,6 +234,9 @@ impl Engine {
                 self.vrrp.handle_address_gone(interface, address, now);
             }
             Input::InstallFailed { address, reason } => self.vrrp.handle_install_failed(address, reason, now),
+            Input::HandOverRulesFailed { interface, vrid, reason } => {
+                self.vrrp.handle_hand_over_rules_failed(interface, vrid, reason, now);
+            }
             Input::SendFailed { interface, reason } => self.vrrp.handle_send_failed(interface, reason, now),
             Input::ScriptFinished { script, run, outcome } => {
                 self.vrrp.handle_script_finished(script, run, outcome, now);

@@ -32,6 +32,11 @@ pub const SLOW_START_STEPS: u32 = 20;
 
 /// Shortest step of a slow start: each one publishes a new view.
 pub const SLOW_START_STEP: Duration = Duration::from_secs(1);
+
+/// How long after a planned move old connections may still end where they began: as long as the addresses live that
+/// nobody renews, and many times what a handshake and a short request take.
+pub const HAND_OVER_DRAIN: Duration = ADDRESS_LIFETIME;
+
 /// How long a complaint about the same peer and subject is not repeated: often enough for a log that rotates.
 pub const COMPLAINT_AGAIN: Duration = Duration::from_secs(60);
 

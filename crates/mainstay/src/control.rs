@@ -237,6 +237,15 @@ impl Control {
                         tracing::warn!("cannot announce {address} on {interface}: {error}");
                     }
                 }
+                Output::HandOverRules { interface, vrid, rules } => {
+                    let network = self.network.as_ref();
+                    let applied = network
+                        .map_or(Ok(()), |network| network.hand_over_rules(&interface, vrid, rules.as_ref()));
+                    if let Err(reason) = applied {
+                        let failed = Input::HandOverRulesFailed { interface: &interface, vrid, reason };
+                        self.engine.handle(failed, clock::now());
+                    }
+                }
                 Output::RunScript { script, run } => self.scripts.start(script, run),
                 Output::StartCheck { server, attempt } => self.checks.start(server, attempt),
                 Output::Publish(serving) => {

@@ -61,6 +61,13 @@ pub enum VrrpEvent {
         /// The router's name.
         router: String,
     },
+    /// What lets old connections end where they began could not be set up.
+    NoDrain {
+        /// The router's name.
+        router: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// A hand-over was ended by an operator.
     Resumed {
         /// The router's name.
@@ -170,6 +177,7 @@ impl VrrpEvent {
             Self::Overslept { .. }
             | Self::HandedOver { successor: None, .. }
             | Self::HandOverUnanswered { .. }
+            | Self::NoDrain { .. }
             | Self::AddressRestored { .. }
             | Self::SendFailed { .. }
             | Self::StrangerHeard { .. }
@@ -207,6 +215,10 @@ impl fmt::Display for VrrpEvent {
             Self::HandOverUnanswered { router } => write!(
                 f,
                 "router {router} heard no successor, stays active with priority 1 and yields to the first that appears"
+            ),
+            Self::NoDrain { router, reason } => write!(
+                f,
+                "router {router} moves its addresses without a drain, so connections in flight may be reset: {reason}"
             ),
             Self::Resumed { router } => write!(f, "router {router} takes part with its own priority again"),
             Self::PriorityChanged { router, from, to, because } => {

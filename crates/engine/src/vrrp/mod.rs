@@ -20,7 +20,7 @@ use self::router::{Conditions, Link, Router};
 use self::track::{Interfaces, ScriptOutcome, Scripts};
 use crate::admin::{RouterStatus, ScriptStatus};
 use crate::engine::{InterfaceState, Output};
-use crate::plan::{Plan, Priority, Router as Config, ScriptId, VirtualAddress};
+use crate::plan::{Plan, Priority, Router as Config, ScriptId, VirtualAddress, Vrid};
 use crate::time::{Deadline, Instant};
 
 /// All virtual routers of a plan.
@@ -89,6 +89,23 @@ impl Vrrp {
     pub fn handle_send_failed(&mut self, interface: &str, reason: String, now: Instant) {
         for router in self.routers.iter_mut().filter(|router| router.config().interface == interface) {
             router.handle_send_failed(reason.clone(), now);
+        }
+    }
+
+    /// Takes in that rules for a move could not be set.
+    pub fn handle_hand_over_rules_failed(
+        &mut self,
+        interface: &str,
+        vrid: Vrid,
+        reason: String,
+        now: Instant,
+    ) {
+        let concerned = |router: &&mut Router| {
+            let config = router.config();
+            config.interface == interface && config.vrid == vrid
+        };
+        if let Some(router) = self.routers.iter_mut().find(concerned) {
+            router.handle_hand_over_rules_failed(reason, now);
         }
     }
 

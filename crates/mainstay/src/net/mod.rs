@@ -5,6 +5,7 @@
 //! thread uses it, and nothing in it waits for anything but the kernel.
 
 mod announce;
+mod hand_over_rules;
 mod monitor;
 mod netlink;
 mod vrrp_socket;
@@ -16,8 +17,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use mainstay_engine::engine::InterfaceState;
-use mainstay_engine::plan::{Delivery, Plan, VirtualAddress};
+use mainstay_engine::engine::{HandOverRules, InterfaceState};
+use mainstay_engine::plan::{Delivery, Plan, VirtualAddress, Vrid};
 use nix::errno::Errno;
 
 use self::announce::Announcer;
@@ -144,6 +145,21 @@ impl Network {
         interface.installed.remove(&address.address);
         let Some(link) = interface.link else { return Ok(false) };
         self.netlink.remove(link.index, address)
+    }
+
+    /// Puts the rules of one virtual router for a move in force; `None` ends them.
+    ///
+    /// # Errors
+    /// A sentence with the reason, and then nothing of them is in force.
+    pub fn hand_over_rules(
+        &self,
+        interface: &str,
+        vrid: Vrid,
+        rules: Option<&HandOverRules>,
+    ) -> Result<(), String> {
+        let link = self.interfaces.get(interface).and_then(|found| found.link);
+        let link = link.ok_or_else(|| no_interface().to_string())?;
+        hand_over_rules::apply(interface, link.index, vrid, rules)
     }
 
     /// Broadcasts one gratuitous ARP request for an address.

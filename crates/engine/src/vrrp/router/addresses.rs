@@ -21,6 +21,8 @@ use crate::vrrp::event::VrrpEvent;
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     held: bool,
+    /// Whether they are still there for old connections, though a successor owns them.
+    drains: bool,
     /// When an address was last put back out of turn.
     restored: Option<Instant>,
     /// Whether the next renewal announces, because an address was missing meanwhile.
@@ -48,6 +50,21 @@ impl Addresses {
     /// Whether the router owns its addresses now.
     pub(super) fn held(&self) -> bool {
         self.held
+    }
+
+    /// Whether they are there for old connections only.
+    pub(super) fn drains(&self) -> bool {
+        self.drains
+    }
+
+    /// They stay where they are, and are not owned any more.
+    pub(super) fn let_drain(&mut self) {
+        *self = Self { drains: true, failures: self.failures.kept(), ..Self::default() };
+    }
+
+    /// They are not kept for old connections any more.
+    pub(super) fn end_drain(&mut self) {
+        self.drains = false;
     }
 
     /// Whether they really are installed, as far as is known.
@@ -79,6 +96,14 @@ impl Addresses {
     /// Lets the router try again.
     pub(super) fn end_fault(&mut self) {
         self.failures.fault = None;
+    }
+}
+
+impl Failures {
+    /// What outlives the ownership of the addresses.
+    fn kept(&mut self) -> Self {
+        let Self { fault, faults, .. } = std::mem::take(self);
+        Self { fault, faults, ..Self::default() }
     }
 }
 
@@ -167,9 +192,7 @@ impl Router {
         if self.addresses.held {
             self.remove_addresses();
         }
-        let Failures { fault, faults, .. } = std::mem::take(&mut self.addresses.failures);
-        self.addresses =
-            Addresses { failures: Failures { fault, faults, ..Failures::default() }, ..Addresses::default() };
+        self.addresses = Addresses { failures: self.addresses.failures.kept(), ..Addresses::default() };
     }
 
     /// Removes the addresses whether they are known to be there or not.
@@ -242,7 +265,7 @@ impl Router {
         self.outputs.push_back(Output::Announce { interface, address });
     }
 
-    fn all_addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
+    pub(super) fn all_addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
         self.config.addresses.iter().chain(&self.config.excluded_addresses)
     }
 }

@@ -13,6 +13,9 @@ use crate::plan::Router as Config;
 use crate::time::Instant;
 use crate::vrrp::event::VrrpEvent;
 
+/// Why a stopped router is stopped.
+const STOPPED: &str = "because the daemon is exiting";
+
 /// A hand-over under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HandOver {
@@ -95,9 +98,9 @@ impl Router {
         self.check_invariants();
     }
 
-    /// Whether it takes no part any more.
+    /// Whether it takes no part any more and holds nothing.
     pub(crate) fn has_stopped(&self) -> bool {
-        self.state == State::Stopped
+        self.state == State::Stopped && !self.addresses.drains()
     }
 
     /// Lets go: to a successor that was heard, or to nobody.
@@ -106,10 +109,20 @@ impl Router {
         let successor_address: Option<Ipv4Addr> = successor.map(|peer| peer.address);
         self.say(VrrpEvent::HandedOver { router, successor: successor_address, took });
         match hand_over.purpose {
+            Purpose::Stop if successor.is_some() => {
+                self.timers.clear_all();
+                self.end_drain();
+                self.release_to_successor(now);
+                self.enter(State::Stopped, STOPPED.to_owned(), now);
+            }
             Purpose::Stop => self.stop(now),
             Purpose::StandBy => {
                 self.peer = successor;
-                self.become_backup("because it handed over".to_owned(), now);
+                let why = "because it handed over".to_owned();
+                match successor {
+                    Some(_) => self.yield_to_successor(why, now),
+                    None => self.become_backup(why, now),
+                }
                 self.settle(now);
             }
         }
@@ -149,7 +162,8 @@ impl Router {
 
     fn stop(&mut self, now: Instant) {
         self.timers.clear_all();
+        self.end_drain();
         self.release_addresses();
-        self.enter(State::Stopped, "because the daemon is exiting".to_owned(), now);
+        self.enter(State::Stopped, STOPPED.to_owned(), now);
     }
 }

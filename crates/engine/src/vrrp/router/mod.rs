@@ -1,7 +1,8 @@
 //! One virtual router: RFC 9568 §6.4, as Keepalived lives it where the two differ.
 //!
 //! Owns [`Router`], its states and the ways between them. `receive` judges adverts, `addresses` keeps the virtual
-//! addresses, `hand_over` gives them away, `timers` says when things are due, `status` explains it all.
+//! addresses, `hand_over` gives them away, `drain` lets old
+//! connections end where they began, `timers` says when things are due, `status` explains it all.
 //!
 //! ```text
 //!   Initialize --> Backup <--> Active --> HandingOver --> Backup | Stopped
@@ -11,6 +12,7 @@
 //! The addresses are held exactly in `Active` and `HandingOver`; debug builds check that after every input.
 
 mod addresses;
+mod drain;
 mod hand_over;
 mod receive;
 mod status;
@@ -60,6 +62,8 @@ pub(crate) struct Router {
     /// The identification of the latest IP header.
     identification: u16,
     addresses: Addresses,
+    /// Whether rules for a move are set.
+    has_hand_over_rules: bool,
     counters: Counters,
     complaints: Complaints,
     outputs: VecDeque<Output>,
@@ -137,6 +141,7 @@ impl Router {
             advertised: now,
             identification: 0,
             addresses: Addresses::default(),
+            has_hand_over_rules: false,
             counters: Counters::default(),
             complaints: Complaints::default(),
             outputs: VecDeque::new(),
@@ -211,6 +216,7 @@ impl Router {
             Timer::Refresh => self.refresh_announcements(now),
             Timer::LowerPriorityBurst => self.announce(self.config.announce.lower_priority_repeat),
             Timer::HandOverBound => self.give_up_waiting(now),
+            Timer::DrainEnd => self.end_drain(),
             Timer::InstallHold => {
                 self.addresses.end_fault();
                 self.settle(now);
@@ -260,7 +266,7 @@ impl Router {
         self.active_interval = self.config.advert_interval;
         self.peer = None;
         if self.priority() == Priority::OWNER {
-            self.become_active("because it owns the addresses".to_owned(), now);
+            self.become_active("because it owns the addresses".to_owned(), None, now);
         } else {
             self.become_backup(why.to_owned(), now);
         }
@@ -269,6 +275,8 @@ impl Router {
     /// The active router was silent for too long, let go, or is put up with no longer.
     fn take_over(&mut self, now: Instant) {
         let own = self.priority();
+        // Whoever was heard lately is alive, and has connections.
+        let predecessor = self.peer.filter(|peer| now.since(peer.heard) < self.master_down());
         let why = match self.peer {
             Some(Peer { address, priority: Priority::RELEASE, .. }) => format!("because {address} let go"),
             Some(peer) if peer.priority < own && now.since(peer.heard) < self.master_down() => {
@@ -279,16 +287,20 @@ impl Router {
                 format!("since no other router was heard for {}", Span(silent))
             }
         };
-        self.become_active(why, now);
+        self.become_active(why, predecessor.map(|peer| peer.address), now);
     }
 
     /// RFC 9568 §6.4.1 and §6.4.2: the advert comes first, so that a rival stops before the address is here.
-    fn become_active(&mut self, why: String, now: Instant) {
+    fn become_active(&mut self, why: String, predecessor: Option<Ipv4Addr>, now: Instant) {
         self.timers.clear_all();
         self.enter(State::Active, why, now);
         (self.peer, self.preempt_from) = (None, None);
         self.counters.became_active += 1;
         self.advertise(self.priority(), now);
+        self.cut_drain_short();
+        if let Some(predecessor) = predecessor {
+            self.forward_strays(predecessor, now);
+        }
         self.install_addresses(now);
         let (router, reason) = (self.config.name.clone(), self.why.clone());
         self.say(VrrpEvent::BecameActive { router, reason });
@@ -297,7 +309,20 @@ impl Router {
     /// RFC 9568 §6.4.3 when it was active: let go and listen.
     fn become_backup(&mut self, why: String, now: Instant) {
         self.timers.clear_all();
+        self.end_drain();
         self.release_addresses();
+        self.listen_as_backup(why, now);
+    }
+
+    /// As [`Router::become_backup`], with a successor that was heard.
+    fn yield_to_successor(&mut self, why: String, now: Instant) {
+        self.timers.clear_all();
+        self.end_drain();
+        self.release_to_successor(now);
+        self.listen_as_backup(why, now);
+    }
+
+    fn listen_as_backup(&mut self, why: String, now: Instant) {
         self.enter(State::Backup, why, now);
         self.preempt_from = None;
         self.timers.set(Timer::ActiveDown, now, self.master_down());
@@ -307,6 +332,7 @@ impl Router {
 
     fn enter_fault(&mut self, reason: String, now: Instant) {
         self.timers.clear_all();
+        self.end_drain();
         if self.state == State::Active {
             self.transmit(Priority::RELEASE);
             self.release_addresses();
@@ -430,6 +456,8 @@ impl Router {
         let owner = matches!(self.state, State::Active | State::HandingOver(_));
         debug_assert_eq!(self.addresses.held(), owner, "addresses are held exactly by an active router");
         debug_assert_eq!(self.timers.is_set(Timer::Advert), owner, "exactly an active router advertises");
+        debug_assert!(!(self.addresses.drains() && owner), "what is owned does not drain");
+        debug_assert_eq!(self.timers.is_set(Timer::DrainEnd), self.has_hand_over_rules, "every drain ends");
         debug_assert_eq!(
             self.timers.is_set(Timer::Renewal),
             owner,

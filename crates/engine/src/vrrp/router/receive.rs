@@ -175,7 +175,7 @@ impl Router {
         if (advert.priority, advert.source) > (own, source) {
             let relation = if advert.priority > own { "above" } else { "equal to" };
             let Advert { source, priority, .. } = advert;
-            self.become_backup(
+            self.yield_to_successor(
                 format!("because {source} advertises priority {priority}, {relation} its {own}"),
                 now,
             );

@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Refresh,
     /// The end of patience with successors that do not come.
     HandOverBound,
+    /// The end of what a move sets up for old connections.
+    DrainEnd,
     /// The next try after addresses could not be installed.
     InstallHold,
 }
@@ -36,6 +38,7 @@ impl Timer {
             Self::LowerPriorityBurst => "second announcement after a lower-priority advert",
             Self::Refresh => "refresh of announcements",
             Self::HandOverBound => "bound of the hand-over",
+            Self::DrainEnd => "end of the drain",
             Self::InstallHold => "retry of a failed installation",
         }
     }
