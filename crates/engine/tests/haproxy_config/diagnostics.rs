@@ -72,10 +72,7 @@ fn cases() -> Vec<(&'static str, String)> {
             "  mode tpc\n  retries many\n  timeout queue 5sec\n  server m-ü 192.0.2.12:6443 verify no\n  server m3 192.0.2.13:http\n  option httpchk\n  http-check expect status ok\n  no retries",
         ),
         front("H015-bind", "  bind 192.0.2.1\n  bind :0\n  bind :99999"),
-        back(
-            "H016-out-of-range",
-            "  timeout queue 30d\n  timeout check 1us\n  server m2 192.0.2.12:6443 weight 300 fall 0",
-        ),
+        back("H016-out-of-range", "  timeout queue 30d\n  server m2 192.0.2.12:6443 weight 300 fall 0"),
         back("H017-ignored-here", "  bind :6444\n  maxconn 100\n  http-check expect status 200"),
         front("H018-not-allowed-here", "  server m2 192.0.2.12:6443\ndefaults\n  bind :6444"),
         back("H019-given-twice", "  timeout queue 5s\n  timeout queue 6s"),
@@ -102,7 +99,7 @@ fn cases() -> Vec<(&'static str, String)> {
         front("H028-needs-http", "  option httplog\n  option forwardfor"),
         front(
             "H029-not-started",
-            "listen pages\n  bind :9000\n  mode http\n  stats enable\nfrontend nobody\n  default_backend masters\nfrontend nowhere\n  bind :7000",
+            "listen pages\n  bind :9000\n  mode http\n  stats enable\nfrontend nowhere\n  bind :7000",
         ),
         back("H030-unused-backend", "backend spare\n  server m2 192.0.2.12:6443 check"),
         plain("H031-cuts-watches", &backend("").replace("4h", "50000")),
@@ -117,6 +114,7 @@ fn cases() -> Vec<(&'static str, String)> {
             "H033-said-by-file",
             ".notice \"made by a tool\"\n.warning \"do not edit\"\n.if !defined(X)\n.alert \"X is not set\"\n.else\n.alert never\n.endif\n",
         ),
+        front("H035-no-bind", "frontend nobody\n  default_backend masters"),
         back("H034-several-addresses", "  server m2 cp:6443 check"),
     ]
 }

@@ -120,6 +120,8 @@ fn several_files_are_one_configuration() {
     let (_, pool) = loaded.only_pair();
     assert_eq!(pool.connect_timeout, seconds(3));
     assert_eq!(pool.servers[0].address, "192.0.2.11:6443".parse().unwrap());
+    let in_address = load("listen l\n bind :$API_PORT\n server a cp1:${API_PORT}\n");
+    assert_eq!(in_address.only_pair().0.binds[0].address.port(), 6443);
     assert!(load_all(&["defaults\n", "mode tcp\n"]).says("H009"), "a section ends with its file");
 }
 

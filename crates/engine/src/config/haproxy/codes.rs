@@ -58,7 +58,7 @@ pub const NO_AUTHORITY: &str = "H026";
 pub const UNRESOLVED: &str = "H027";
 /// A keyword of HTTP in a proxy that runs as `mode tcp`.
 pub const NEEDS_HTTP: &str = "H028";
-/// A proxy that nobody can connect to, or that leads nowhere.
+/// A proxy that leads nowhere.
 pub const NOT_STARTED: &str = "H029";
 /// A backend that no frontend uses.
 pub const UNUSED_BACKEND: &str = "H030";
@@ -70,3 +70,5 @@ pub const OBSOLETE: &str = "H032";
 pub const SAID_BY_FILE: &str = "H033";
 /// A host name with several addresses.
 pub const SEVERAL_ADDRESSES: &str = "H034";
+/// A frontend that nobody can connect to.
+pub const NO_BIND: &str = "H035";

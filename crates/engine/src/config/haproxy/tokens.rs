@@ -1,7 +1,7 @@
 //! The words of one line of a haproxy.cfg.
 //!
 //! Owns HAProxy's rules for blanks, comments, escapes, quotes and environment variables: `#` starts a comment anywhere
-//! outside quotes, single quotes take everything as it is, and variables are filled in inside double quotes only.
+//! outside quotes, single quotes take everything as it is, and variables are filled in inside double quotes and in addresses.
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::codes;
@@ -94,6 +94,7 @@ impl Scanner<'_> {
                 self.end_word();
                 self.advance();
             }
+            '$' if self.in_address() && self.names_set_variable() => self.variable(),
             _ if self.starts_placeholder() => self.skip_placeholder(),
             _ => {
                 self.push(next);
@@ -247,6 +248,20 @@ impl Scanner<'_> {
                 .hint("write `${NAME}` or `${NAME-default}`, and `\\$` for a plain dollar"),
         );
         self.word().2 = false;
+    }
+
+    /// Whether this word is the address of a `bind` or `server` line, where HAProxy fills in variables without quotes.
+    fn in_address(&self) -> bool {
+        let place = self.words.len();
+        self.words
+            .first()
+            .is_some_and(|keyword| matches!((keyword.text.as_str(), place), ("bind", 1) | ("server", 2)))
+    }
+
+    fn names_set_variable(&self) -> bool {
+        let after = self.rest().trim_start_matches('$').trim_start_matches('{');
+        let name = after.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        (self.context.variable)(name).is_some()
     }
 
     fn starts_placeholder(&self) -> bool {

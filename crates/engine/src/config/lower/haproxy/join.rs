@@ -140,7 +140,7 @@ fn target<'a, 'b>(
     if !front.has_bind && front.kind == Kind::Frontend {
         diagnostics.push(
             Diagnostic::warning(
-                codes::NOT_STARTED,
+                codes::NO_BIND,
                 front.name.span,
                 format!("`{}` has no `bind` line, so nobody can connect to it", front.name.text),
             )

@@ -274,10 +274,6 @@ fn check_value(values: Values, name: &str, value: &Word, diagnostics: &mut Vec<D
                     format!("`{name}` must be at most 2147483647 ms, about 24.8 days, not `{text}`");
                 Diagnostic::error(codes::OUT_OF_RANGE, value.span, message)
             }
-            Err(TimeProblem::TooShort) => {
-                let message = format!("`{name}` must be nothing or at least 1 ms, not `{text}`");
-                Diagnostic::error(codes::OUT_OF_RANGE, value.span, message)
-            }
         },
         _ => return true,
     });

@@ -9,8 +9,6 @@ pub(super) enum TimeProblem {
     Unreadable,
     /// More than HAProxy's timers hold.
     TooLong,
-    /// Less than a millisecond, but not nothing.
-    TooShort,
 }
 
 /// HAProxy counts milliseconds in 31 bits: about 24.8 days.
@@ -34,7 +32,6 @@ pub(super) fn time(text: &str) -> Result<Duration, TimeProblem> {
     }
     let number: u128 = number.parse().map_err(|_| TimeProblem::TooLong)?;
     match number.checked_mul(microseconds) {
-        Some(time) if (1..1_000).contains(&time) => Err(TimeProblem::TooShort),
         // Timers count milliseconds, and round up.
         Some(time) if time <= LONGEST => {
             u64::try_from(time.div_ceil(1_000)).map(Duration::from_millis).map_err(|_| TimeProblem::TooLong)
@@ -57,7 +54,7 @@ mod tests {
             ["25d", "2147483648", "99999999999999999999999999999999999999999"].map(time),
             [Err(TimeProblem::TooLong); 3]
         );
-        assert_eq!(time("1us"), Err(TimeProblem::TooShort));
+        assert_eq!(time("1us"), Ok(Duration::from_millis(1)));
         assert_eq!(["", "s", "-1", "1.5s", "1x", "5S"].map(time), [Err(TimeProblem::Unreadable); 6]);
     }
 }
