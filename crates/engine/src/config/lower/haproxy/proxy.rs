@@ -235,12 +235,11 @@ impl<'a> Proxy<'a> {
         for statement in &section.statements {
             let has = |keyword: &str| statement.words.first().is_some_and(|word| word.text == keyword);
             proxy.settings.has_page |= has("stats") || has("monitor-uri");
+            proxy.has_bind |= has("bind");
+            proxy.has_server |= has("server") && proxy.is_back();
             let Some(line) = recognise(PROXY, section.kind, statement, reader.diagnostics) else { continue };
             match line.name {
-                "bind" => {
-                    proxy.has_bind = true;
-                    proxy.binds.extend(lower_bind(&line, reader));
-                }
+                "bind" => proxy.binds.extend(lower_bind(&line, reader)),
                 "server" => proxy.add_server(&line, reader),
                 "use_backend" => proxy.set_use_backend(&line, reader.diagnostics),
                 _ => proxy.settings.apply(&line, reader),
@@ -261,7 +260,6 @@ impl<'a> Proxy<'a> {
     }
 
     fn add_server(&mut self, line: &Line<'a>, reader: &mut Reader<'_, '_>) {
-        self.has_server = true;
         let Some(server) = ServerLine::read(line, &self.settings.parameters, reader) else { return };
         if let Some(first) = self.servers.iter().find(|other| other.name.text == server.name.text) {
             reader.diagnostics.push(
