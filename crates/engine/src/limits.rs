@@ -80,3 +80,21 @@ pub const SCRIPTS: usize = 1_024;
 
 /// Unicast peers of one router: each costs a datagram with every advert.
 pub const PEERS_PER_ROUTER: usize = 255;
+
+/// Words of one line of a haproxy.cfg, as many as HAProxy takes.
+pub const WORDS_PER_LINE: usize = 64;
+
+/// Ports of one address of a `bind` line: each is a listening socket.
+pub const PORTS_PER_BIND: usize = 1_024;
+
+/// Listening addresses of one plan: each is a socket that every acceptor watches.
+pub const BINDS: usize = 4_096;
+
+/// Frontends of one plan.
+pub const FRONTENDS: usize = 1_024;
+
+/// Pools of one plan.
+pub const POOLS: usize = 1_024;
+
+/// Servers of one pool: a choice looks at each of them.
+pub const SERVERS_PER_POOL: usize = 4_096;

@@ -4,6 +4,7 @@
 //! plan. A reader never fails: it returns what it understood and everything it found wrong.
 
 pub mod diagnostic;
+pub mod haproxy;
 pub mod keepalived;
 pub mod lower;
 pub mod source;
@@ -32,11 +33,12 @@ pub fn secrets(sources: &Sources, _haproxy: &[SourceId], keepalived: &[SourceId]
 /// The plan is there exactly if no diagnostic is an error.
 pub fn load(
     sources: &Sources,
-    _haproxy: &[SourceId],
+    haproxy: &[SourceId],
     keepalived: &[SourceId],
-    _surroundings: &Surroundings<'_>,
+    surroundings: &Surroundings<'_>,
 ) -> (Option<Plan>, Vec<Diagnostic>) {
-    let mut diagnostics = Vec::new();
+    let (tree, mut diagnostics) = haproxy::read(sources, haproxy, surroundings.variable);
+    let parts = lower::haproxy::lower(&tree, surroundings, &mut diagnostics);
     let mut trees = Vec::new();
     for &id in keepalived {
         let (tree, found) = keepalived::read(sources, id);
@@ -44,7 +46,8 @@ pub fn load(
         diagnostics.extend(found);
     }
     let (scripts, routers) = lower::keepalived::lower(&trees, &mut diagnostics);
-    let plan = Plan { scripts, routers, ..Plan::default() };
+    let lower::haproxy::Parts { maxconn, workers, spread_checks, frontends, pools } = parts;
+    let plan = Plan { maxconn, workers, spread_checks, frontends, pools, scripts, routers };
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
     ((!refused).then_some(plan), diagnostics)
 }

@@ -1,5 +1,7 @@
 //! keepalived.conf from text to plan: what real files become, what is said about mistakes, and that nothing panics.
 
+#[path = "../config_support/mod.rs"]
+mod config_support;
 mod diagnostics;
 mod plan;
 mod properties;

@@ -1,19 +1,13 @@
 //! What holds for every text: reading and lowering neither panic nor point outside it, and show no password.
 
-use mainstay_engine::config::source::Span;
 use proptest::prelude::*;
 
+use crate::config_support::assert_inside;
 use crate::support::{Loaded, fixture, fixtures, load};
 
 fn check(text: &str) -> Loaded {
     let loaded = load(text);
-    let inside = |span: &Span| text.get(span.start as usize..span.end as usize).is_some();
-    for diagnostic in &loaded.diagnostics {
-        let related = diagnostic.related.iter().map(|(span, _)| span);
-        for span in diagnostic.span.iter().chain(related) {
-            assert!(inside(span), "{diagnostic:?} points outside\n{text}");
-        }
-    }
+    assert_inside(&loaded.sources, &loaded.diagnostics);
     let masked = loaded.sources.masked_text(loaded.id).expect("the text");
     assert_eq!(masked.len(), text.len());
     assert_eq!(masked.lines().count(), text.lines().count());

@@ -1,0 +1,74 @@
+//! The codes of everything that can be wrong with a haproxy.cfg.
+//!
+//! A code never changes its meaning; a retired one is not used again.
+
+/// A quoted string is still open where its line ends.
+pub const UNCLOSED_QUOTE: &str = "H001";
+/// An escape sequence that is none.
+pub const BAD_ESCAPE: &str = "H002";
+/// A reference to an environment variable that is none.
+pub const BAD_VARIABLE: &str = "H003";
+/// An environment variable that is not set.
+pub const UNSET_VARIABLE: &str = "H004";
+/// The last line does not end.
+pub const CUT_OFF: &str = "H005";
+/// More than mainstay takes.
+pub const TOO_MANY: &str = "H006";
+/// The file is a template that nobody filled in.
+pub const TEMPLATE: &str = "H007";
+/// A condition that is not understood, or not closed.
+pub const CONDITION: &str = "H008";
+/// A line stands before the first section.
+pub const OUTSIDE_SECTION: &str = "H009";
+/// Nobody knows this keyword.
+pub const UNKNOWN_KEYWORD: &str = "H010";
+/// HAProxy acts on this, mainstay does not yet.
+pub const NOT_ACTED_ON: &str = "H011";
+/// Has no effect here, which changes nothing that matters.
+pub const NO_EFFECT: &str = "H012";
+/// HAProxy acts on this, and leaving it out would be dangerous.
+pub const REFUSED: &str = "H013";
+/// A value is missing, or one too many.
+pub const VALUE_COUNT: &str = "H014";
+/// A value that is not what the keyword takes.
+pub const BAD_VALUE: &str = "H015";
+/// A value outside the keyword's range.
+pub const OUT_OF_RANGE: &str = "H016";
+/// A keyword in a section that passes it over.
+pub const IGNORED_HERE: &str = "H017";
+/// A keyword in a section that cannot have it.
+pub const NOT_ALLOWED_HERE: &str = "H018";
+/// A keyword given twice in one section.
+pub const GIVEN_TWICE: &str = "H019";
+/// A proxy without time-outs.
+pub const NO_TIMEOUTS: &str = "H020";
+/// Two sections or servers share a name.
+pub const SAME_NAME: &str = "H021";
+/// A section that is not there.
+pub const UNDEFINED_SECTION: &str = "H022";
+/// Nobody asked for `mode http` here, and it runs as `mode tcp`.
+pub const RUNS_AS_TCP: &str = "H023";
+/// `mode http` where it cannot be.
+pub const HTTP_MODE: &str = "H024";
+/// A check without a port.
+pub const NO_CHECK_PORT: &str = "H025";
+/// TLS without anybody to believe.
+pub const NO_AUTHORITY: &str = "H026";
+/// A host name without an address.
+pub const UNRESOLVED: &str = "H027";
+/// A keyword of HTTP in a proxy that runs as `mode tcp`.
+pub const NEEDS_HTTP: &str = "H028";
+/// A proxy that leads nowhere.
+pub const NOT_STARTED: &str = "H029";
+/// A backend that no frontend uses.
+pub const UNUSED_BACKEND: &str = "H030";
+/// A time-out that cuts connections on which nothing is said for a while.
+pub const CUTS_WATCHES: &str = "H031";
+/// A syntax that HAProxy gave up.
+pub const OBSOLETE: &str = "H032";
+/// What the file itself has to say.
+pub const SAID_BY_FILE: &str = "H033";
+/// A host name with several addresses.
+pub const SEVERAL_ADDRESSES: &str = "H034";
+/// A frontend that nobody can connect to.
+pub const NO_BIND: &str = "H035";

@@ -1,0 +1,172 @@
+//! From the tree of haproxy.cfg files to the frontends and pools of a plan.
+//!
+//! Owns [`lower`]: which section inherits from which, and what `global` sets. `line` holds lines against the table of
+//! keywords, `proxy` collects what a section says, `bind`, `server` and `check` make one part of the plan each, and
+//! `join` leads frontends to pools.
+
+mod address;
+mod bind;
+mod check;
+mod join;
+mod line;
+mod proxy;
+mod server;
+mod value;
+
+use crate::config::Surroundings;
+use crate::config::diagnostic::{Diagnostic, did_you_mean};
+use crate::config::haproxy::keywords::Place;
+use crate::config::haproxy::{Kind, Section, Tree, Word, codes};
+use crate::plan::{Frontend, Pool};
+
+use line::recognise;
+use proxy::{Proxy, Settings};
+use server::Authorities;
+
+/// What haproxy.cfg files say about a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// [`Plan::maxconn`](crate::Plan::maxconn).
+    pub maxconn: u32,
+    /// [`Plan::workers`](crate::Plan::workers).
+    pub workers: Option<u16>,
+    /// [`Plan::spread_checks`](crate::Plan::spread_checks).
+    pub spread_checks: u8,
+    /// [`Plan::frontends`](crate::Plan::frontends).
+    pub frontends: Vec<Frontend>,
+    /// [`Plan::pools`](crate::Plan::pools).
+    pub pools: Vec<Pool>,
+}
+
+/// Makes the frontends and pools that all files together describe. Whatever is wrong goes to `diagnostics`; the parts
+/// are of use only if nothing there is an error.
+pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec<Diagnostic>) -> Parts {
+    let mut parts = Parts::default();
+    let mut authorities = Authorities::default();
+    for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
+        lower_global(section, &mut parts, &mut authorities, diagnostics);
+    }
+    let mut reader = Reader { surroundings, authorities, diagnostics };
+    let mut defaults: Vec<(Option<&Word>, Settings<'_>)> = Vec::new();
+    let mut proxies: Vec<Proxy<'_>> = Vec::new();
+    for section in tree.sections.iter().filter(|section| section.kind != Kind::Global) {
+        let is_defaults = section.kind == Kind::Defaults;
+        let (name, from) = header(section, is_defaults, reader.diagnostics);
+        let base = inherited(section, from, &defaults, reader.diagnostics);
+        if is_defaults {
+            defaults.push((name, Settings::of_defaults(section, base, &mut reader)));
+        } else if let Some(name) = name {
+            proxies.push(Proxy::read(section, name, base, &mut reader));
+        }
+    }
+    join::join(&proxies, &mut parts, &mut reader);
+    parts
+}
+
+/// What every step of lowering may ask and say.
+struct Reader<'a, 'b> {
+    surroundings: &'a Surroundings<'a>,
+    authorities: Authorities,
+    diagnostics: &'b mut Vec<Diagnostic>,
+}
+
+fn lower_global(
+    section: &Section,
+    parts: &mut Parts,
+    authorities: &mut Authorities,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    if let Some(extra) = section.header.first() {
+        diagnostics.push(Diagnostic::error(codes::VALUE_COUNT, extra.span, "`global` has no name"));
+    }
+    for statement in &section.statements {
+        let Some(line) = recognise(Place::Global, Kind::Global, statement, diagnostics) else { continue };
+        match line.name {
+            "maxconn" => parts.maxconn = line.number().unwrap_or(0),
+            "nbthread" => parts.workers = line.number(),
+            "spread-checks" => parts.spread_checks = line.number().unwrap_or(0),
+            "ca-base" => authorities.base = line.values.first().map(|word| word.text.clone()),
+            "ssl-server-verify" => match line.values.first().map(|word| word.text.as_str()) {
+                Some("none") => authorities.believe_anyone = true,
+                Some("required") => authorities.believe_anyone = false,
+                _ => line.bad_value("`ssl-server-verify` takes `none` or `required`", diagnostics),
+            },
+            // The tree has acted on the rest.
+            _ => {}
+        }
+    }
+}
+
+/// The name of a section and of the `defaults` section it names.
+fn header<'a>(
+    section: &'a Section,
+    is_defaults: bool,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Option<&'a Word>, Option<&'a Word>) {
+    let texts: Vec<&str> = section.header.iter().map(|word| word.text.as_str()).collect();
+    let word = |index: usize| section.header.get(index);
+    let keyword = &section.keyword.text;
+    let (name, from, known) = match texts.as_slice() {
+        [] => (None, None, 0),
+        ["from", _] if is_defaults => (None, word(1), 2),
+        [_, "from", _, ..] => (word(0), word(2), 3),
+        _ => (word(0), None, 1),
+    };
+    if let Some(extra) = word(known) {
+        let old = extra.text.contains(':');
+        let message = match old {
+            true => format!("`{keyword}` takes no address any more"),
+            false => format!("`{}` is one too many after `{keyword}`", extra.text),
+        };
+        let code = if old { codes::OBSOLETE } else { codes::VALUE_COUNT };
+        diagnostics.push(
+            Diagnostic::error(code, extra.span, message)
+                .hint(format!("write `bind {}` on a line of its own below", extra.text)),
+        );
+    }
+    if let (None, false) = (name, is_defaults) {
+        diagnostics.push(
+            Diagnostic::error(codes::VALUE_COUNT, section.keyword.span, format!("`{keyword}` needs a name"))
+                .label("a name is missing"),
+        );
+    }
+    if let Some(name) = name.filter(|name| name.filled) {
+        let odd = |c: char| !c.is_ascii_alphanumeric() && !"-_.:".contains(c);
+        if let Some(odd) = name.text.chars().find(|c| odd(*c)) {
+            let message = format!("the name of a section cannot have `{odd}` in it");
+            diagnostics.push(
+                Diagnostic::error(codes::BAD_VALUE, name.span, message)
+                    .label("letters, digits, `-`, `_`, `.` and `:`"),
+            );
+        }
+    }
+    (name, from)
+}
+
+/// What the proxy or `defaults` section starts with.
+fn inherited<'a>(
+    section: &Section,
+    from: Option<&Word>,
+    defaults: &[(Option<&'a Word>, Settings<'a>)],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Settings<'a> {
+    let base = match from {
+        None if section.kind == Kind::Defaults => None,
+        None => defaults.last().map(|(_, settings)| settings),
+        Some(from) => {
+            let named = |name: &Option<&Word>| name.is_some_and(|name| name.text == from.text);
+            let found = defaults.iter().rev().find(|(name, _)| named(name));
+            if found.is_none() {
+                let names = defaults.iter().filter_map(|(name, _)| name.map(|name| name.text.as_str()));
+                let message = format!("there is no section `defaults {}` above", from.text);
+                let diagnostic = Diagnostic::error(codes::UNDEFINED_SECTION, from.span, message);
+                diagnostics.push(match did_you_mean(&from.text, names) {
+                    Some(meant) => diagnostic.hint(format!("did you mean `{meant}`?")),
+                    None => diagnostic.label("not defined"),
+                });
+            }
+            found.map(|(_, settings)| settings)
+        }
+    };
+    base.cloned().unwrap_or_default().inherited()
+}

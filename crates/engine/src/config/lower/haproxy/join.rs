@@ -1,0 +1,334 @@
+//! Leads frontends to pools, and judges what only shows when all sections are known.
+//!
+//! Owns [`join`]: names, modes, missing time-outs, and proxies that are not started.
+
+use std::time::Duration;
+
+use crate::config::diagnostic::{Diagnostic, did_you_mean};
+use crate::config::haproxy::{Kind, codes};
+use crate::config::lower::haproxy::bind::{Listen, settle};
+use crate::config::lower::haproxy::check::Patience;
+use crate::config::lower::haproxy::proxy::{Given, Mode, Proxy};
+use crate::config::lower::haproxy::{Parts, Reader};
+use crate::config::source::Span;
+use crate::limits;
+use crate::plan::{Algorithm, Frontend, Pool, PoolId, Server};
+
+/// Shorter time-outs cut watches: an idle one hears a bookmark about once a minute, but `kubectl exec` and `logs -f`
+/// may hear nothing for as long as their user thinks.
+const PATIENT: Duration = Duration::from_secs(3_600);
+
+/// Makes frontends and pools of all sections.
+pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader<'_, '_>) {
+    check_names(proxies, reader.diagnostics);
+    let backs: Vec<&Proxy<'_>> = proxies
+        .iter()
+        .filter(|proxy| proxy.is_back() && proxy.has_server && !proxy.settings.disabled)
+        .collect();
+    for proxy in proxies.iter().filter(|proxy| !proxy.settings.disabled) {
+        check_timeouts(proxy, reader.diagnostics);
+    }
+    check_http_options(proxies, reader.diagnostics);
+    parts.pools = backs.iter().map(|proxy| lower_pool(proxy, reader)).collect();
+    let mut used = vec![false; backs.len()];
+    let mut fronts: Vec<(&Proxy<'_>, PoolId, Vec<Listen>)> = Vec::new();
+    for front in proxies.iter().filter(|proxy| proxy.is_front() && !proxy.settings.disabled) {
+        let Some(back) = target(front, proxies, reader.diagnostics) else { continue };
+        let place = backs.iter().position(|other| std::ptr::eq(*other, back));
+        let Some((place, used)) = place.and_then(|place| Some((place, used.get_mut(place)?))) else {
+            continue;
+        };
+        *used = true;
+        check_modes(front, back, reader.diagnostics);
+        warn_of_cut_watches(front, back, reader.diagnostics);
+        let Ok(pool) = u16::try_from(place) else { continue };
+        if !front.binds.is_empty() {
+            fronts.push((front, PoolId(pool), front.binds.clone()));
+        }
+    }
+    settle(&mut fronts.iter_mut().flat_map(|(_, _, binds)| binds).collect::<Vec<_>>());
+    parts.frontends =
+        fronts.into_iter().map(|(proxy, pool, binds)| lower_frontend(proxy, pool, binds)).collect();
+    for (back, _) in backs.iter().zip(used).filter(|(_, used)| !used) {
+        reader.diagnostics.push(Diagnostic::note(
+            codes::UNUSED_BACKEND,
+            back.name.span,
+            format!("no frontend leads to `{}`; its servers are checked all the same", back.name.text),
+        ));
+    }
+    check_limits(proxies, parts, reader.diagnostics);
+}
+
+fn lower_frontend(proxy: &Proxy<'_>, pool: PoolId, binds: Vec<Listen>) -> Frontend {
+    let settings = &proxy.settings;
+    Frontend {
+        name: proxy.name.text.clone(),
+        binds: binds.into_iter().map(|listen| listen.bind).collect(),
+        maxconn: settings.maxconn,
+        backlog: settings.backlog,
+        client_timeout: settings.timeouts.get("timeout client"),
+        client_fin_timeout: settings.timeouts.get("timeout client-fin"),
+        pool,
+    }
+}
+
+fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
+    let settings = &proxy.settings;
+    let timeout = |name| settings.timeouts.get(name);
+    let patience = Patience { connect: timeout("timeout connect"), check: timeout("timeout check") };
+    let servers = proxy.servers.iter().map(|line| {
+        let check = settings.rules.check(line, patience, reader);
+        if line.address.port() == 0 && check.is_some() == line.parameters.check {
+            reader.diagnostics.push(
+                Diagnostic::error(
+                    codes::REFUSED,
+                    line.written,
+                    "mainstay does not connect to the port that the client connected to",
+                )
+                .label("an address without a port of its own")
+                .hint("write the server's port"),
+            );
+        }
+        Server { check, ..line.server() }
+    });
+    Pool {
+        name: proxy.name.text.clone(),
+        algorithm: settings.algorithm.unwrap_or(Algorithm::RoundRobin),
+        servers: servers.collect(),
+        connect_timeout: timeout("timeout connect"),
+        server_timeout: timeout("timeout server"),
+        server_fin_timeout: timeout("timeout server-fin"),
+        tunnel_timeout: timeout("timeout tunnel"),
+        queue_timeout: match settings.timeouts.given("timeout queue") {
+            Some(given) => Some(given.value).filter(|time| !time.is_zero()),
+            None => timeout("timeout connect"),
+        },
+        retries: settings.retries.unwrap_or(3),
+        redispatch: settings.redispatch.unwrap_or(true),
+        all_backups: settings.all_backups,
+    }
+}
+
+/// Frontends have names of their own, backends too; a `listen` is both.
+fn check_names(proxies: &[Proxy<'_>], diagnostics: &mut Vec<Diagnostic>) {
+    for (index, proxy) in proxies.iter().enumerate() {
+        let alike = |other: &&Proxy<'_>| {
+            other.name.text == proxy.name.text
+                && ((other.is_front() && proxy.is_front()) || (other.is_back() && proxy.is_back()))
+        };
+        if let Some(first) = proxies.iter().take(index).find(alike) {
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::SAME_NAME,
+                    proxy.name.span,
+                    format!("there are two proxies `{}`", proxy.name.text),
+                )
+                .label("the second one")
+                .related(first.name.span, "the first one")
+                .hint("rename one of them, and what refers to it"),
+            );
+        }
+    }
+}
+
+/// The proxy whose servers a frontend's connections go to. Where there is none, it is not started, and that is said.
+fn target<'a, 'b>(
+    front: &'b Proxy<'a>,
+    proxies: &'b [Proxy<'a>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<&'b Proxy<'a>> {
+    if !front.has_bind && front.kind == Kind::Frontend {
+        diagnostics.push(
+            Diagnostic::warning(
+                codes::NO_BIND,
+                front.name.span,
+                format!("`{}` has no `bind` line, so nobody can connect to it", front.name.text),
+            )
+            .hint("add `bind *:6443`, or make it a `backend`"),
+        );
+    }
+    let word = front.use_backend.or(front.settings.default_backend.map(|given| given.value));
+    let back = match word {
+        None => Some(front).filter(|front| front.is_back()),
+        Some(word) => {
+            let found = proxies.iter().find(|proxy| proxy.is_back() && proxy.name.text == word.text);
+            if found.is_none() && word.filled {
+                let names = proxies.iter().filter(|proxy| proxy.is_back());
+                let meant = did_you_mean(&word.text, names.map(|proxy| proxy.name.text.as_str()));
+                let message = format!("there is no backend `{}`", word.text);
+                let diagnostic = Diagnostic::error(codes::UNDEFINED_SECTION, word.span, message);
+                diagnostics.push(match meant {
+                    Some(meant) => diagnostic.hint(format!("did you mean `{meant}`?")),
+                    None => diagnostic.label("not defined"),
+                });
+                return None;
+            }
+            found
+        }
+    };
+    let reason = match back {
+        None if front.settings.has_page => "it only shows a page; `mainstay status` shows the same",
+        None => "it has no `default_backend`",
+        Some(back) if back.settings.disabled => "its backend is disabled",
+        Some(back) if !back.has_server && front.settings.has_page => {
+            "it only shows a page; `mainstay status` shows the same"
+        }
+        Some(back) if !back.has_server => "it leads to no server",
+        Some(_) => return back,
+    };
+    diagnostics.push(
+        Diagnostic::warning(
+            codes::NOT_STARTED,
+            front.name.span,
+            format!("`{}` is not started: {reason}", front.name.text),
+        )
+        .label("nothing listens for it"),
+    );
+    None
+}
+
+fn check_modes(front: &Proxy<'_>, back: &Proxy<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let http = |proxy: &Proxy<'_>| proxy.settings.mode.filter(|mode| mode.value == Mode::Http);
+    let (front_http, back_http) = (http(front), http(back));
+    if let Some(mode) = [front_http, back_http].into_iter().flatten().find(|mode| mode.own) {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::HTTP_MODE,
+                mode.span,
+                "mainstay relays TCP and has no `mode http`",
+            )
+            .label("asks for HTTP")
+            .hint("write `mode tcp`: connections are then balanced as a whole, and HTTP is left to the servers"),
+        );
+        return;
+    }
+    let Some(mode) = front_http.or(back_http) else { return };
+    let same = std::ptr::eq(front, back);
+    let (name, message) = match (front_http, back_http) {
+        (Some(_), None) => (
+            front,
+            format!(
+                "`{}` inherits `mode http`, but its backend `{}` is `mode tcp`: it runs as tcp here, and HAProxy refuses it",
+                front.name.text, back.name.text
+            ),
+        ),
+        (None, _) => (back, format!("`{}` inherits `mode http` and runs as tcp", back.name.text)),
+        _ if same => (front, format!("`{}` inherits `mode http` and runs as tcp", front.name.text)),
+        _ => (
+            front,
+            format!("`{}` and `{}` inherit `mode http` and run as tcp", front.name.text, back.name.text),
+        ),
+    };
+    diagnostics.push(
+        Diagnostic::warning(codes::RUNS_AS_TCP, name.name.span, message)
+            .label("has no `mode` of its own")
+            .related(mode.span, "inherited from here")
+            .hint("add `mode tcp` to this section"),
+    );
+}
+
+/// Options that need `mode http` in proxies that run as tcp. As in HAProxy, `httplog` from `defaults` is no matter.
+fn check_http_options(proxies: &[Proxy<'_>], diagnostics: &mut Vec<Diagnostic>) {
+    let mut said: Vec<Span> = Vec::new();
+    for proxy in proxies.iter().filter(|proxy| !proxy.settings.disabled) {
+        if proxy.settings.mode.is_some_and(|mode| mode.value == Mode::Http) {
+            continue;
+        }
+        for option in &proxy.settings.http_options {
+            let logs = option.value.ends_with("log");
+            if said.contains(&option.span) || (logs && !option.own) {
+                continue;
+            }
+            said.push(option.span);
+            let message = format!(
+                "`{}` does nothing in `{}`: it needs `mode http`, as in HAProxy",
+                option.value, proxy.name.text
+            );
+            let diagnostic = Diagnostic::warning(codes::NEEDS_HTTP, option.span, message);
+            diagnostics.push(match logs {
+                true => diagnostic.hint("write `option tcplog`, or leave it out"),
+                false => diagnostic.hint("leave it out: a kube-apiserver does not ask for such headers"),
+            });
+        }
+    }
+}
+
+/// HAProxy's own conditions for its warning.
+fn check_timeouts(proxy: &Proxy<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let timeout = |name| proxy.settings.timeouts.get(name).is_some();
+    let mut missing = Vec::new();
+    if proxy.is_front() && !timeout("timeout client") {
+        missing.push("`timeout client`");
+    }
+    if proxy.is_back() && proxy.has_server {
+        if !timeout("timeout connect") {
+            missing.push("`timeout connect`");
+        }
+        if !timeout("timeout server") && !timeout("timeout tunnel") {
+            missing.push("`timeout server`");
+        }
+    }
+    if !missing.is_empty() {
+        diagnostics.push(
+            Diagnostic::warning(
+                codes::NO_TIMEOUTS,
+                proxy.name.span,
+                format!("`{}` has no {}", proxy.name.text, missing.join(", no ")),
+            )
+            .label("may hold dead connections for ever")
+            .hint("set them here or in `defaults`"),
+        );
+    }
+}
+
+fn warn_of_cut_watches(front: &Proxy<'_>, back: &Proxy<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    if back.settings.timeouts.get("timeout tunnel").is_some_and(|time| time >= PATIENT) {
+        return;
+    }
+    let tunnel = back.settings.timeouts.given("timeout tunnel").filter(|given| !given.value.is_zero());
+    let candidates = match tunnel {
+        Some(tunnel) => [Some(("timeout tunnel", tunnel)), None],
+        None => [
+            front.settings.timeouts.given("timeout client").map(|given| ("timeout client", given)),
+            back.settings.timeouts.given("timeout server").map(|given| ("timeout server", given)),
+        ],
+    };
+    let short = |(_, given): &(&str, Given<Duration>)| !given.value.is_zero() && given.value < PATIENT;
+    let shortest = candidates.into_iter().flatten().filter(short).min_by_key(|(_, given)| given.value);
+    let Some((name, given)) = shortest else { return };
+    diagnostics.push(
+        Diagnostic::warning(
+            codes::CUTS_WATCHES,
+            given.span,
+            format!(
+                "connections through `{}` are cut when nothing is said for {} s",
+                front.name.text,
+                given.value.as_secs_f64()
+            ),
+        )
+        .label(format!("`{name}` counts while a watch is silent"))
+        .related(back.name.span, "for servers of this section")
+        .hint(format!(
+            "add `timeout tunnel 4h` to `{}`: watches, `kubectl logs -f` and `exec` may be silent for long",
+            back.name.text
+        )),
+    );
+}
+
+fn check_limits(proxies: &[Proxy<'_>], parts: &Parts, diagnostics: &mut Vec<Diagnostic>) {
+    let binds = parts.frontends.iter().map(|frontend| frontend.binds.len()).sum::<usize>();
+    let counts = [
+        (parts.frontends.len(), limits::FRONTENDS, "frontends"),
+        (parts.pools.len(), limits::POOLS, "backends"),
+        (binds, limits::BINDS, "addresses to listen on"),
+    ];
+    let Some(last) = proxies.last() else { return };
+    for (count, most, what) in counts {
+        if count > most {
+            diagnostics.push(
+                Diagnostic::error(codes::TOO_MANY, last.name.span, format!("there are too many {what}"))
+                    .label(format!("{count}, more than {most}")),
+            );
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What the section of a proxy says, over what it inherits.
+//!
+//! Owns [`Settings`] and [`Proxy`]. Where connections go is [`join`](super::join)'s business.
+
+use std::time::Duration;
+
+use crate::config::diagnostic::Diagnostic;
+use crate::config::haproxy::keywords::PROXY;
+use crate::config::haproxy::{Kind, Prefix, Section, Word, codes};
+use crate::config::lower::haproxy::Reader;
+use crate::config::lower::haproxy::bind::{Listen, lower_bind};
+use crate::config::lower::haproxy::check::Rules;
+use crate::config::lower::haproxy::line::{Line, recognise};
+use crate::config::lower::haproxy::server::{Parameters, ServerLine};
+use crate::config::source::Span;
+use crate::limits;
+use crate::plan::Algorithm;
+
+/// A value, and where it was given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+    /// Whether the section says so itself.
+    pub(super) own: bool,
+}
+
+/// What a proxy relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Tcp,
+    Http,
+}
+
+/// What a `defaults` section can say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings<'a> {
+    pub(super) mode: Option<Given<Mode>>,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) maxconn: Option<u32>,
+    pub(super) backlog: Option<u32>,
+    pub(super) retries: Option<u32>,
+    pub(super) redispatch: Option<bool>,
+    pub(super) all_backups: bool,
+    pub(super) disabled: bool,
+    pub(super) default_backend: Option<Given<&'a Word>>,
+    pub(super) timeouts: Timeouts,
+    pub(super) rules: Rules<'a>,
+    pub(super) parameters: Parameters<'a>,
+    /// Options that need `mode http`.
+    pub(super) http_options: Vec<Given<&'static str>>,
+    /// Whether there would be a page of statistics.
+    pub(super) has_page: bool,
+}
+
+/// Every time-out; zero is none, as in HAProxy.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timeouts {
+    given: Vec<(&'static str, Given<Duration>)>,
+}
+
+impl Timeouts {
+    /// Where a time-out was given, even if it is none.
+    pub(super) fn given(&self, name: &str) -> Option<Given<Duration>> {
+        self.given.iter().find(|(known, _)| *known == name).map(|(_, given)| *given)
+    }
+
+    /// A time-out.
+    pub(super) fn get(&self, name: &str) -> Option<Duration> {
+        self.given(name).map(|given| given.value).filter(|time| !time.is_zero())
+    }
+
+    fn set(&mut self, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
+        let Some(value) = line.time() else { return };
+        let given = Given { value, span: line.whole(), own: true };
+        match self.given.iter_mut().find(|(known, _)| *known == line.name) {
+            None => self.given.push((line.name, given)),
+            Some((_, before)) => {
+                if before.own {
+                    diagnostics.push(
+                        Diagnostic::warning(
+                            codes::GIVEN_TWICE,
+                            given.span,
+                            format!("`{}` is given twice; the last one counts, as in HAProxy", line.name),
+                        )
+                        .label("this one counts")
+                        .related(before.span, "this one does not"),
+                    );
+                }
+                *before = given;
+            }
+        }
+    }
+}
+
+/// A section of a proxy.
+pub(super) struct Proxy<'a> {
+    pub(super) kind: Kind,
+    pub(super) name: &'a Word,
+    pub(super) settings: Settings<'a>,
+    pub(super) binds: Vec<Listen>,
+    pub(super) servers: Vec<ServerLine<'a>>,
+    /// The target of the first `use_backend` without a condition.
+    pub(super) use_backend: Option<&'a Word>,
+    /// Whether it has `bind` lines, however they came out.
+    pub(super) has_bind: bool,
+    /// Whether it has `server` lines, however they came out.
+    pub(super) has_server: bool,
+}
+
+impl<'a> Settings<'a> {
+    /// What another section starts with.
+    pub(super) fn inherited(mut self) -> Self {
+        let foreign = |given: &mut Given<Duration>| given.own = false;
+        self.timeouts.given.iter_mut().for_each(|(_, given)| foreign(given));
+        self.http_options.iter_mut().for_each(|given| given.own = false);
+        self.mode = self.mode.map(|given| Given { own: false, ..given });
+        self.default_backend = self.default_backend.map(|given| Given { own: false, ..given });
+        self.rules = self.rules.inherited();
+        self
+    }
+
+    /// Reads a `defaults` section.
+    pub(super) fn of_defaults(section: &'a Section, base: Self, reader: &mut Reader<'_, '_>) -> Self {
+        let mut settings = base;
+        for statement in &section.statements {
+            if let Some(line) = recognise(PROXY, Kind::Defaults, statement, reader.diagnostics) {
+                settings.apply(&line, reader);
+            }
+        }
+        settings
+    }
+
+    fn apply(&mut self, line: &Line<'a>, reader: &mut Reader<'_, '_>) {
+        let on = line.prefix == Prefix::None;
+        match line.name {
+            "mode" => self.set_mode(line, reader.diagnostics),
+            "balance" => self.set_algorithm(line, reader.diagnostics),
+            "maxconn" => self.maxconn = line.number().filter(|limit| *limit > 0),
+            "backlog" => self.backlog = line.number().filter(|length| *length > 0),
+            "retries" => self.retries = line.number(),
+            "disabled" => self.disabled = true,
+            "enabled" => self.disabled = false,
+            "option redispatch" => self.redispatch = (line.prefix != Prefix::Default).then_some(on),
+            "option allbackups" => self.all_backups = on,
+            "option httplog" | "option httpslog" | "option forwardfor" | "option forwarded"
+            | "option originalto" => {
+                self.http_options.push(Given { value: line.name, span: line.span, own: true });
+            }
+            "default_backend" => {
+                self.default_backend =
+                    line.values.first().map(|value| Given { value, span: value.span, own: true });
+            }
+            "default-server" => self.parameters.apply(line.values, reader),
+            name if name.starts_with("timeout ") => self.timeouts.set(line, reader.diagnostics),
+            name if name.starts_with("tcp-request ") => judge_rule(line, reader.diagnostics),
+            _ => {
+                self.rules.apply(line, reader.diagnostics);
+            }
+        }
+    }
+
+    fn set_mode(&mut self, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
+        let Some(word) = line.values.first() else { return };
+        let value = match word.text.as_str() {
+            "tcp" => Mode::Tcp,
+            "http" => Mode::Http,
+            other @ ("log" | "syslog" | "spop" | "haterm") => {
+                let message = format!("mainstay relays TCP and has no `mode {other}`");
+                diagnostics.push(Diagnostic::error(codes::REFUSED, word.span, message));
+                return;
+            }
+            _ => return line.bad_value("`mode` takes `tcp` or `http`", diagnostics),
+        };
+        self.mode = Some(Given { value, span: line.whole(), own: true });
+    }
+
+    fn set_algorithm(&mut self, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
+        let Some(word) = line.values.first() else { return };
+        self.algorithm = Some(match word.text.as_str() {
+            "roundrobin" | "static-rr" => Algorithm::RoundRobin,
+            "leastconn" => Algorithm::LeastConn,
+            "source" => Algorithm::Source,
+            "first" => Algorithm::First,
+            other if is_other_algorithm(other) => {
+                let message = format!("mainstay does not act on `balance {other}` yet: servers take turns");
+                diagnostics.push(Diagnostic::warning(codes::NOT_ACTED_ON, line.whole(), message));
+                Algorithm::RoundRobin
+            }
+            _ => {
+                let expected = "`balance` takes roundrobin, static-rr, leastconn, source or first";
+                return line.bad_value(expected, diagnostics);
+            }
+        });
+    }
+}
+
+fn is_other_algorithm(name: &str) -> bool {
+    let start = name.split('(').next().unwrap_or_default();
+    ["uri", "url_param", "hdr", "random", "rdp-cookie", "hash", "log-hash", "sticky"].contains(&start)
+}
+
+/// `tcp-request`: `accept` lets in what is let in anyway; everything else keeps something out or changes it.
+fn judge_rule(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let Some(action) = line.values.first() else { return };
+    diagnostics.push(if action.text == "accept" {
+        let message = format!("`{} accept` has no effect: every connection is let in at once", line.name);
+        Diagnostic::note(codes::NO_EFFECT, line.whole(), message)
+    } else {
+        let message = format!("mainstay cannot do what `{} {}` asks for", line.name, action.text);
+        Diagnostic::error(codes::REFUSED, line.whole(), message)
+            .label("judges connections")
+            .hint("leave it out, or let a firewall do it")
+    });
+}
+
+impl<'a> Proxy<'a> {
+    /// Reads the section `name`.
+    pub(super) fn read(
+        section: &'a Section,
+        name: &'a Word,
+        settings: Settings<'a>,
+        reader: &mut Reader<'_, '_>,
+    ) -> Self {
+        let mut proxy = Self {
+            kind: section.kind,
+            name,
+            settings,
+            binds: Vec::new(),
+            servers: Vec::new(),
+            use_backend: None,
+            has_bind: false,
+            has_server: false,
+        };
+        for statement in &section.statements {
+            let has = |keyword: &str| statement.words.first().is_some_and(|word| word.text == keyword);
+            proxy.settings.has_page |= has("stats") || has("monitor-uri");
+            proxy.has_bind |= has("bind");
+            proxy.has_server |= has("server") && proxy.is_back();
+            let Some(line) = recognise(PROXY, section.kind, statement, reader.diagnostics) else { continue };
+            match line.name {
+                "bind" => proxy.binds.extend(lower_bind(&line, reader)),
+                "server" => proxy.add_server(&line, reader),
+                "use_backend" => proxy.set_use_backend(&line, reader.diagnostics),
+                _ => proxy.settings.apply(&line, reader),
+            }
+        }
+        proxy.settings.rules.finish(reader.diagnostics);
+        proxy
+    }
+
+    /// Whether clients can connect to it.
+    pub(super) fn is_front(&self) -> bool {
+        matches!(self.kind, Kind::Frontend | Kind::Listen)
+    }
+
+    /// Whether it can have servers.
+    pub(super) fn is_back(&self) -> bool {
+        matches!(self.kind, Kind::Backend | Kind::Listen)
+    }
+
+    fn add_server(&mut self, line: &Line<'a>, reader: &mut Reader<'_, '_>) {
+        let Some(server) = ServerLine::read(line, &self.settings.parameters, reader) else { return };
+        if let Some(first) = self.servers.iter().find(|other| other.name.text == server.name.text) {
+            reader.diagnostics.push(
+                Diagnostic::error(
+                    codes::SAME_NAME,
+                    server.name.span,
+                    format!("there are two servers `{}` in `{}`", server.name.text, self.name.text),
+                )
+                .label("the second one")
+                .related(first.name.span, "the first one")
+                .hint("rename one of them"),
+            );
+        } else if self.servers.len() == limits::SERVERS_PER_POOL {
+            reader.diagnostics.push(
+                Diagnostic::error(codes::TOO_MANY, server.name.span, "too many servers in one section")
+                    .label(format!("more than {}", limits::SERVERS_PER_POOL)),
+            );
+        } else if self.servers.len() < limits::SERVERS_PER_POOL {
+            self.servers.push(server);
+        }
+    }
+
+    fn set_use_backend(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
+        match line.values {
+            [target] => self.use_backend = self.use_backend.or(Some(target)),
+            _ => diagnostics.push(
+                Diagnostic::error(
+                    codes::REFUSED,
+                    line.whole(),
+                    "mainstay cannot choose a backend by a condition: one frontend leads to one backend",
+                )
+                .label("depends on a condition")
+                .hint("give each backend a frontend with an address or a port of its own"),
+            ),
+        }
+    }
+}

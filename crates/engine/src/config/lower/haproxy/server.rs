@@ -1,0 +1,270 @@
+//! `server` and `default-server` lines.
+//!
+//! Owns what their parameters say; [`check`](super::check) makes the check, which needs the whole section.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::diagnostic::{Diagnostic, Level};
+use crate::config::haproxy::keywords::Place;
+use crate::config::haproxy::{Word, codes};
+use crate::config::lower::haproxy::Reader;
+use crate::config::lower::haproxy::address::{self, Host};
+use crate::config::lower::haproxy::line::{Line, bad_value, missing, recognise_parameter};
+use crate::config::source::Span;
+use crate::plan::{Server, Verify};
+
+/// What `global` says about whom to believe.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Authorities {
+    /// `ca-base`.
+    pub(super) base: Option<String>,
+    /// `ssl-server-verify none`.
+    pub(super) believe_anyone: bool,
+}
+
+/// What the parameters of servers say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parameters<'a> {
+    pub(super) check: bool,
+    pub(super) interval: Option<Duration>,
+    pub(super) fast_interval: Option<Duration>,
+    pub(super) down_interval: Option<Duration>,
+    pub(super) rise: Option<u32>,
+    pub(super) fall: Option<u32>,
+    pub(super) port: Option<u16>,
+    pub(super) address: Option<&'a Word>,
+    pub(super) check_tls: bool,
+    pub(super) check_name: Option<&'a Word>,
+    pub(super) verify_host: Option<&'a Word>,
+    pub(super) alpn: Option<&'a Word>,
+    verify: Option<bool>,
+    authority: Option<&'a Word>,
+    weight: Option<u16>,
+    maxconn: Option<u32>,
+    maxqueue: Option<u32>,
+    slow_start: Option<Duration>,
+    backup: bool,
+    disabled: bool,
+    shutdown_sessions: bool,
+    without_address: bool,
+}
+
+/// A server, before it is known how it is checked.
+#[derive(Clone, Debug)]
+pub(super) struct ServerLine<'a> {
+    pub(super) name: &'a Word,
+    pub(super) span: Span,
+    /// The port is 0 where none was given.
+    pub(super) address: SocketAddr,
+    /// Where the address stands.
+    pub(super) written: Span,
+    pub(super) parameters: Parameters<'a>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Takes parameters in, over what was said before.
+    pub(super) fn apply(&mut self, mut words: &'a [Word], reader: &mut Reader<'_, '_>) {
+        while !words.is_empty() {
+            let (parameter, length) = recognise_parameter(Place::Server, words, reader.diagnostics);
+            words = words.get(length..).unwrap_or_default();
+            if let Some(parameter) = parameter {
+                self.set(&parameter, reader.diagnostics);
+            }
+        }
+    }
+
+    fn set(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
+        let word = line.values.first();
+        let text = word.map_or("", |word| word.text.as_str());
+        match line.name {
+            "check" => self.check = true,
+            "no-check" => self.check = false,
+            "inter" | "fastinter" | "downinter" => {
+                let time = line.time().filter(|time| !time.is_zero());
+                if time.is_none() {
+                    line.bad_value("the time between checks cannot be nothing", diagnostics);
+                }
+                match line.name {
+                    "inter" => self.interval = time,
+                    "fastinter" => self.fast_interval = time,
+                    _ => self.down_interval = time,
+                }
+            }
+            "rise" => self.rise = line.number(),
+            "fall" => self.fall = line.number(),
+            "port" => self.port = line.number().filter(|port| *port > 0),
+            "addr" => self.address = word,
+            "weight" => self.weight = line.number(),
+            "maxconn" => self.maxconn = line.number(),
+            "maxqueue" => self.maxqueue = line.number(),
+            // HAProxy counts whole seconds.
+            "slowstart" => self.slow_start = line.time().map(whole_seconds),
+            "backup" => self.backup = true,
+            "no-backup" => self.backup = false,
+            "disabled" => self.disabled = true,
+            "enabled" => self.disabled = false,
+            "check-ssl" => self.check_tls = true,
+            "no-check-ssl" => self.check_tls = false,
+            "check-sni" => self.check_name = word,
+            "verifyhost" => self.verify_host = word,
+            "check-alpn" => self.alpn = word,
+            "ca-file" => self.authority = word,
+            "verify" => match text {
+                "none" => self.verify = Some(false),
+                "required" => self.verify = Some(true),
+                _ => line.bad_value("`verify` takes `none` or `required`", diagnostics),
+            },
+            "on-marked-down" if text == "shutdown-sessions" => self.shutdown_sessions = true,
+            "on-marked-down" => line.bad_value("`on-marked-down` takes `shutdown-sessions`", diagnostics),
+            "init-addr" => {
+                let known = |method: &str| {
+                    ["last", "libc", "none"].contains(&method) || method.parse::<std::net::IpAddr>().is_ok()
+                };
+                if !text.split(',').all(known) {
+                    line.bad_value(
+                        "`init-addr` takes last, libc, none and addresses, separated by commas",
+                        diagnostics,
+                    );
+                }
+                self.without_address = text.split(',').any(|method| method == "none");
+            }
+            _ => {}
+        }
+    }
+
+    /// Whom TLS believes; `None` if nobody can be, which was reported.
+    pub(super) fn verify(
+        &self,
+        span: Span,
+        authorities: &Authorities,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Verify> {
+        if !self.verify.unwrap_or(!authorities.believe_anyone) {
+            return Some(Verify::None);
+        }
+        if let Some(file) = self.authority {
+            let path = match &authorities.base {
+                Some(base) if !file.text.starts_with('/') => format!("{base}/{}", file.text),
+                _ => file.text.clone(),
+            };
+            return Some(Verify::Authority(path));
+        }
+        diagnostics.push(
+            Diagnostic::error(
+                codes::NO_AUTHORITY,
+                span,
+                "this check speaks TLS, but nobody says whom to believe",
+            )
+            .label("needs `ca-file` or `verify none`")
+            .hint("write `ca-file /etc/kubernetes/pki/ca.crt`, or `verify none` on a network you trust"),
+        );
+        None
+    }
+}
+
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(u64::try_from(time.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX))
+}
+
+impl<'a> ServerLine<'a> {
+    /// Reads a `server` line, over the parameters of `default-server`.
+    pub(super) fn read(
+        line: &Line<'a>,
+        defaults: &Parameters<'a>,
+        reader: &mut Reader<'_, '_>,
+    ) -> Option<Self> {
+        let [name, written, rest @ ..] = line.values else {
+            let message = "`server` needs a name, and an address with a port".to_owned();
+            reader.diagnostics.push(missing(line.whole(), message));
+            return None;
+        };
+        let odd = |c: &char| !c.is_ascii_alphanumeric() && !"-_.:".contains(*c);
+        if let Some(odd) = name.text.chars().find(odd).filter(|_| name.filled) {
+            let message = format!("the name of a server cannot have `{odd}` in it");
+            reader.diagnostics.push(
+                Diagnostic::error(codes::BAD_VALUE, name.span, message)
+                    .label("letters, digits, `-`, `_`, `.` and `:`"),
+            );
+        }
+        let mut parameters = defaults.clone();
+        parameters.apply(rest, reader);
+        let address = server_address(written, &parameters, reader)?;
+        name.filled.then_some(Self { name, span: line.whole(), address, written: written.span, parameters })
+    }
+
+    /// The server, but for its check.
+    pub(super) fn server(&self) -> Server {
+        let Parameters { weight, maxconn, maxqueue, slow_start, .. } = self.parameters;
+        Server {
+            name: self.name.text.clone(),
+            address: self.address,
+            weight: weight.unwrap_or(1),
+            backup: self.parameters.backup,
+            disabled: self.parameters.disabled,
+            maxconn: maxconn.filter(|limit| *limit > 0),
+            maxqueue: maxqueue.filter(|limit| *limit > 0),
+            slow_start: slow_start.filter(|time| !time.is_zero()),
+            shutdown_sessions_when_down: self.parameters.shutdown_sessions,
+            check: None,
+        }
+    }
+}
+
+/// The address of a server; port 0 where none is given.
+fn server_address(
+    word: &Word,
+    parameters: &Parameters<'_>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<SocketAddr> {
+    // `+1000` and `-1000` count from the port that the client connected to.
+    if let Some((_, port)) = word.text.rsplit_once(':')
+        && port.strip_prefix(['+', '-']).is_some_and(|offset| offset.parse::<u16>().is_ok())
+    {
+        let host = word.text.rsplit_once(':').map_or("", |(host, _)| host);
+        let bare = Word { text: host.to_owned(), ..word.clone() };
+        return server_address(&bare, parameters, reader);
+    }
+    let written = address::parse(word, &word.text, reader.diagnostics)?;
+    if let Some(ports) = written.ports.as_ref().filter(|ports| ports.start() != ports.end()) {
+        let message = format!("a server has one port, not those from {} to {}", ports.start(), ports.end());
+        reader.diagnostics.push(Diagnostic::error(codes::BAD_VALUE, word.span, message));
+        return None;
+    }
+    let ip = match &written.host {
+        Host::Address(ip) if ip.is_unspecified() => {
+            reader.diagnostics.push(
+                Diagnostic::error(
+                    codes::REFUSED,
+                    word.span,
+                    "mainstay connects to servers, not to where the client wanted to go",
+                )
+                .label("every address")
+                .hint("write the server's address"),
+            );
+            return None;
+        }
+        Host::Address(ip) => *ip,
+        Host::Name(name) => match address::resolve(name, word, reader.surroundings, reader.diagnostics) {
+            Ok(ip) => ip,
+            Err(unresolved) => {
+                reader.diagnostics.push(
+                    if parameters.without_address && unresolved.code == codes::UNRESOLVED {
+                        let message = format!(
+                            "{}; the server is left out, and not looked up again",
+                            unresolved.message
+                        );
+                        Diagnostic { level: Level::Warning, message, ..*unresolved }
+                    } else {
+                        *unresolved
+                    },
+                );
+                return None;
+            }
+        },
+    };
+    if let Some(port) = written.ports.as_ref().filter(|ports| *ports.start() == 0) {
+        reader.diagnostics.push(bad_value(word, &format!("port {} is none", port.start())));
+    }
+    Some(SocketAddr::new(ip, written.ports.map_or(0, |ports| *ports.start())))
+}

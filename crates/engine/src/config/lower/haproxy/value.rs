@@ -1,0 +1,60 @@
+//! Numbers and times, as HAProxy writes them.
+
+use std::time::Duration;
+
+/// What is wrong with a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeProblem {
+    /// No whole number with a unit.
+    Unreadable,
+    /// More than HAProxy's timers hold.
+    TooLong,
+}
+
+/// HAProxy counts milliseconds in 31 bits: about 24.8 days.
+const LONGEST: u128 = 2_147_483_647_000;
+
+/// A whole number and a unit; milliseconds without one.
+pub(super) fn time(text: &str) -> Result<Duration, TimeProblem> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let microseconds: u128 = match unit {
+        "us" => 1,
+        "" | "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return Err(TimeProblem::Unreadable),
+    };
+    if number.is_empty() {
+        return Err(TimeProblem::Unreadable);
+    }
+    let number: u128 = number.parse().map_err(|_| TimeProblem::TooLong)?;
+    match number.checked_mul(microseconds) {
+        // Timers count milliseconds, and round up.
+        Some(time) if time <= LONGEST => {
+            u64::try_from(time.div_ceil(1_000)).map(Duration::from_millis).map_err(|_| TimeProblem::TooLong)
+        }
+        _ => Err(TimeProblem::TooLong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_haproxys_units_and_bounds() {
+        let read =
+            ["5000", "5s", "1500us", "2m", "1h", "24d", "0"].map(|text| time(text).unwrap().as_millis());
+        assert_eq!(read, [5_000, 5_000, 2, 120_000, 3_600_000, 2_073_600_000, 0]);
+        assert_eq!(time("2147483647").map(|time| time.as_millis()), Ok(2_147_483_647));
+        assert_eq!(
+            ["25d", "2147483648", "99999999999999999999999999999999999999999"].map(time),
+            [Err(TimeProblem::TooLong); 3]
+        );
+        assert_eq!(time("1us"), Ok(Duration::from_millis(1)));
+        assert_eq!(["", "s", "-1", "1.5s", "1x", "5S"].map(time), [Err(TimeProblem::Unreadable); 6]);
+    }
+}

@@ -1,0 +1,88 @@
+//! What the tests of both configuration languages share: fixtures, and findings in a short form.
+
+use std::path::PathBuf;
+
+use mainstay_engine::config::diagnostic::{Diagnostic, Level};
+use mainstay_engine::config::source::{Sources, Span};
+
+/// Whether any finding is an error.
+pub(crate) fn refused(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error)
+}
+
+/// Every finding as `line:column level[code] message`, with its line, its label, related places and hint below.
+pub(crate) fn report(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|diagnostic| show(sources, diagnostic)).collect()
+}
+
+fn show(sources: &Sources, diagnostic: &Diagnostic) -> String {
+    let level = match diagnostic.level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Note => "note",
+    };
+    let place = diagnostic.span.map_or_else(String::new, |span| place(sources, span));
+    let mut shown = format!("{place} {level}[{}] {}\n", diagnostic.code, diagnostic.message);
+    if let Some(span) = diagnostic.span {
+        shown.push_str(&format!("    at {}", quoted(sources, span)));
+        let label = &diagnostic.label;
+        shown.push_str(&if label.is_empty() { "\n".to_owned() } else { format!(": {label}\n") });
+    }
+    for (span, label) in &diagnostic.related {
+        shown.push_str(&format!(
+            "    see {} {}: {label}\n",
+            self::place(sources, *span),
+            quoted(sources, *span)
+        ));
+    }
+    if let Some(hint) = &diagnostic.hint {
+        shown.push_str(&format!("    hint: {hint}\n"));
+    }
+    shown
+}
+
+fn place(sources: &Sources, span: Span) -> String {
+    let (line, column) = sources.line_column(span).expect("a place in the text");
+    format!("{line}:{column}")
+}
+
+fn quoted(sources: &Sources, span: Span) -> String {
+    let text = sources.masked_text(span.source).expect("the text");
+    format!("`{}`", &text[span.start as usize..span.end as usize])
+}
+
+/// Asserts that every place in `diagnostics` lies inside its text.
+pub(crate) fn assert_inside(sources: &Sources, diagnostics: &[Diagnostic]) {
+    let inside = |span: &Span| {
+        let text = &sources.get(span.source).expect("a text").text;
+        text.get(span.start as usize..span.end as usize).is_some()
+    };
+    for diagnostic in diagnostics {
+        let related = diagnostic.related.iter().map(|(span, _)| span);
+        for span in diagnostic.span.iter().chain(related) {
+            assert!(inside(span), "{diagnostic:?} points outside");
+        }
+    }
+}
+
+/// The text of a fixture of the test `test`.
+#[expect(clippy::disallowed_methods, reason = "a test may read its own fixtures")]
+pub(crate) fn fixture(test: &str, name: &str) -> String {
+    let path = directory(test).join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names of all fixtures of the test `test`, in order.
+pub(crate) fn fixtures(test: &str) -> Vec<String> {
+    let directory = directory(test);
+    let entries = std::fs::read_dir(&directory).expect("the fixtures");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+    let mut names: Vec<String> = entries.filter_map(name).collect();
+    names.sort();
+    assert!(names.len() > 10, "the fixtures are in {}", directory.display());
+    names
+}
+
+fn directory(test: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(test).join("fixtures")
+}

@@ -1,0 +1,142 @@
+//! What is said about mistakes: one golden text for each code, and what no text may ever say.
+
+use std::collections::BTreeSet;
+
+use crate::support::{load, report};
+
+const DEFAULTS: &str =
+    "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 4h\n  timeout server 4h\n";
+
+/// Puts `lines` into a backend that is otherwise complete.
+fn backend(lines: &str) -> String {
+    format!(
+        "{DEFAULTS}frontend api\n  bind :6443\n  default_backend masters\nbackend masters\n  server m1 192.0.2.11:6443 check\n{lines}\n"
+    )
+}
+
+/// Puts `lines` into a frontend that is otherwise complete.
+fn frontend(lines: &str) -> String {
+    format!(
+        "{DEFAULTS}backend masters\n  server m1 192.0.2.11:6443 check\nfrontend api\n  bind :6443\n  default_backend masters\n{lines}\n"
+    )
+}
+
+/// A name that starts with the code it shows, and the text that brings it up.
+fn cases() -> Vec<(&'static str, String)> {
+    let plain = |name, text: &str| (name, text.to_owned());
+    let back = |name, lines: &str| (name, backend(lines));
+    let front = |name, lines: &str| (name, frontend(lines));
+    vec![
+        back("H001-unclosed-quote", "  option httpchk GET \"/healthz\n  balance 'source"),
+        back("H002-bad-escape", "  option httpchk GET /a\\xg1"),
+        back("H003-bad-variable", "  server m2 \"${1}\":6443\n  server m3 \"${HOST:6443\""),
+        back("H004-unset-variable", "  server m2 192.0.2.12:6443 weight \"1${NOTHING}\""),
+        plain("H005-cut-off", "global\n  maxconn 40"),
+        back("H006-words", &format!("  default-server {}", "check ".repeat(64))),
+        front("H006-ports", "  bind :10000-20000"),
+        back("H007-template", "  server {{ name }} {{ ip }}:6443"),
+        back("H007-shell-template", "  server m2 ${HOST}:6443"),
+        plain("H008-condition", ".if foo(1)\n.endif\n.elif 1\n.endif\n.if defined(A) &&\n.strange\n"),
+        plain("H009-outside-section", "maxconn 4000\nbackand masters\n"),
+        back(
+            "H010-unknown-keyword",
+            "  ballance roundrobin\n  timeout conect 5s\n  nbthread 4\n  option tcp-chek\n  foo",
+        ),
+        back("H010-unknown-parameter", "  server m2 192.0.2.12:6443 chekc inter 2s fal 3 balance"),
+        back(
+            "H011-not-acted-on",
+            "  stick-table type ip size 1m\n  option mysql-check user x\n  server m2 192.0.2.12:6443 minconn 3 agent-check\n  balance random\n  http-check connect\n  http-check connect port 3 proto h2\n  option httpchk\n  http-check expect string ok",
+        ),
+        plain(
+            "H011-other-sections",
+            "resolvers dns\n  nameserver a 192.0.2.53:53\nuserlist u\n  user admin insecure-password hunter2\n",
+        ),
+        plain(
+            "H012-no-effect",
+            "global\n  daemon\n  user haproxy\n  tune.bufsize 16384\n  ca-base /etc\n  ssl-default-bind-options no-tls-tickets\n",
+        ),
+        front(
+            "H013-refused",
+            "  bind :443 ssl crt /x.pem\n  bind unix@/run/x accept-proxy\n  use_backend masters if { src 192.0.2.0/24 }\n  tcp-request connection reject if { src 192.0.2.0/24 }",
+        ),
+        back(
+            "H013-refused-servers",
+            "  server m2 192.0.2.12:6443 send-proxy\n  server m3 192.0.2.13\n  server m4 *:6443\n  source 192.0.2.1",
+        ),
+        back(
+            "H014-value-count",
+            "  server m2\n  timeout queue\n  balance\n  option tcp-check now\n  server m3 192.0.2.13:6443 inter",
+        ),
+        back(
+            "H015-bad-value",
+            "  mode tpc\n  retries many\n  timeout queue 5sec\n  server m-ü 192.0.2.12:6443 verify no\n  server m3 192.0.2.13:http\n  option httpchk\n  http-check expect status ok\n  no retries",
+        ),
+        front("H015-bind", "  bind 192.0.2.1\n  bind :0\n  bind :99999"),
+        back("H016-out-of-range", "  timeout queue 30d\n  server m2 192.0.2.12:6443 weight 300 fall 0"),
+        back("H017-ignored-here", "  bind :6444\n  maxconn 100\n  http-check expect status 200"),
+        front("H018-not-allowed-here", "  server m2 192.0.2.12:6443\ndefaults\n  bind :6444"),
+        back("H019-given-twice", "  timeout queue 5s\n  timeout queue 6s"),
+        plain("H020-no-timeouts", "listen api\n  bind :6443\n  server m1 192.0.2.11:6443\n"),
+        back(
+            "H021-same-name",
+            "  server m1 192.0.2.12:6443\nlisten api\n  bind :6444\n  server m1 192.0.2.11:6443",
+        ),
+        plain(
+            "H022-undefined-section",
+            &format!(
+                "{DEFAULTS}frontend api\n  bind :6443\n  default_backend mastres\nbackend masters\n  server m1 192.0.2.11:6443\nbackend b from base\n"
+            ),
+        ),
+        plain("H023-runs-as-tcp", &backend("").replace("mode tcp", "mode http")),
+        plain("H023-recipe", &backend("  mode tcp").replacen("mode tcp", "mode http", 1)),
+        front("H024-http-mode", "  mode http"),
+        back("H025-no-check-port", "  server m2 192.0.2.12 check"),
+        back("H026-no-authority", "  server m2 192.0.2.12:6443 check check-ssl"),
+        back(
+            "H027-unresolved",
+            "  server m2 control2.invalid:6443 check\n  server m3 control3.invalid:6443 init-addr libc,none",
+        ),
+        front("H028-needs-http", "  option httplog\n  option forwardfor"),
+        front(
+            "H029-not-started",
+            "listen pages\n  bind :9000\n  mode http\n  stats enable\nfrontend nowhere\n  bind :7000",
+        ),
+        back("H030-unused-backend", "backend spare\n  server m2 192.0.2.12:6443 check"),
+        plain("H031-cuts-watches", &backend("").replace("4h", "50000")),
+        plain("H031-tunnel", &backend("  timeout tunnel 5m")),
+        plain(
+            "H032-obsolete",
+            &format!(
+                "{DEFAULTS}global\n  nbproc 2\nlisten api 192.0.2.1:6443\n  contimeout 5000\n  server m1 192.0.2.11:6443\n"
+            ),
+        ),
+        plain(
+            "H033-said-by-file",
+            ".notice \"made by a tool\"\n.warning \"do not edit\"\n.if !defined(X)\n.alert \"X is not set\"\n.else\n.alert never\n.endif\n",
+        ),
+        front("H035-no-bind", "frontend nobody\n  default_backend masters"),
+        back("H034-several-addresses", "  server m2 cp:6443 check"),
+    ]
+}
+
+#[test]
+fn every_code_says_what_is_wrong_and_how_to_mend_it() {
+    for (name, text) in cases() {
+        let loaded = load(&text);
+        let code = name.get(..4).expect("a code");
+        assert!(loaded.says(code), "{name}: {code} is not among\n{}", report(&loaded));
+        insta::with_settings!({ description => text.clone(), omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, report(&loaded));
+        });
+    }
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let source = include_str!("../../src/config/haproxy/codes.rs");
+    let codes: BTreeSet<&str> =
+        source.split('"').filter(|part| part.len() == 4 && part.starts_with('H')).collect();
+    let cases = cases();
+    let covered: BTreeSet<&str> = cases.iter().filter_map(|(name, _)| name.get(..4)).collect();
+    assert_eq!(codes, covered);
+}
