@@ -31,6 +31,7 @@ const CONTROL_THREAD: &str = "control";
 
 /// Runs the daemon until it is asked to stop.
 pub fn run(args: &RunArgs) -> Exit {
+    signals::unblock();
     let log = match log::start(args.log_format) {
         Ok(log) => log,
         Err(error) => {
@@ -81,7 +82,7 @@ fn read_plan(args: &ConfigurationArgs) -> Result<Plan, String> {
         match diagnostic.level {
             Level::Error => tracing::error!("{line}"),
             Level::Warning => tracing::warn!("{line}"),
-            Level::Note => tracing::info!("{line}"),
+            Level::Note => tracing::debug!("{line}"),
         }
     }
     plan.ok_or_else(|| {

@@ -16,7 +16,7 @@ use crate::configuration::Configuration;
 /// How findings look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Each with its line, a caret and a hint.
+    /// Each with its line, a caret and a hint; notes, which are many and change nothing, in a line each.
     #[default]
     Full,
     /// `file:line:column: level[code]: message`, a line for each.
@@ -30,7 +30,12 @@ pub fn render(configuration: &Configuration, format: Format, colour: bool) -> St
     let Configuration { sources, diagnostics, .. } = configuration;
     match format {
         Format::Full => {
-            diagnostics.iter().map(|diagnostic| full(sources, diagnostic, colour) + "\n\n").collect()
+            let (notes, others): (Vec<_>, Vec<_>) =
+                diagnostics.iter().partition(|diagnostic| diagnostic.level == Level::Note);
+            let others = others.iter().map(|diagnostic| full(sources, diagnostic, colour) + "\n\n");
+            let notes_end = if notes.is_empty() { "" } else { "\n" };
+            let notes = notes.iter().map(|diagnostic| short(sources, diagnostic) + "\n");
+            others.chain(notes).chain([notes_end.to_owned()]).collect()
         }
         Format::Short => diagnostics.iter().map(|diagnostic| short(sources, diagnostic) + "\n").collect(),
         Format::Json => json(configuration),

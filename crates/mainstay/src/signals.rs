@@ -3,11 +3,23 @@
 use std::io;
 use std::path::PathBuf;
 
+use nix::sys::signal::{SigSet, Signal};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Exit;
 use crate::control::{Command, Mailbox};
+
+/// Lets the signals of [`listen`] through, whatever the process that started this one blocked. Before the first thread,
+/// because threads inherit it.
+pub fn unblock() {
+    let mut meant = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        meant.add(signal);
+    }
+    // Fails for sets of signals that do not exist only.
+    let _ = meant.thread_unblock();
+}
 
 /// Listens for signals on `runtime`. A second request to stop ends the process at once and removes `socket`.
 ///

@@ -24,8 +24,9 @@ pub struct Surroundings<'a> {
 }
 
 /// The places of passwords and keys in all texts, for [`Sources::mark_secret`].
-pub fn secrets(sources: &Sources, _haproxy: &[SourceId], keepalived: &[SourceId]) -> Vec<Span> {
-    keepalived.iter().flat_map(|&id| keepalived::secrets(sources, id)).collect()
+pub fn secrets(sources: &Sources, haproxy: &[SourceId], keepalived: &[SourceId]) -> Vec<Span> {
+    let haproxy = haproxy.iter().flat_map(|&id| haproxy::secrets(sources, id));
+    haproxy.chain(keepalived.iter().flat_map(|&id| keepalived::secrets(sources, id))).collect()
 }
 
 /// Makes a plan from the texts of haproxy.cfg and keepalived.conf files, each in the order given.

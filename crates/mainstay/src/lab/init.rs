@@ -43,9 +43,8 @@ fn stay(args: &InitArgs) -> Result<()> {
     fs::create_dir_all(&kept).context("cannot create the lab's directory")?;
     bind(&PathBuf::from(DIRECTORY), &kept)?;
     bind(&args.run, &PathBuf::from("/run"))?;
-    let mut children = SigSet::empty();
-    children.add(Signal::SIGCHLD);
-    children.thread_block().context("cannot hold back signals")?;
+    // `unshare` leaves SIGTERM blocked, and daemons would inherit that.
+    SigSet::empty().thread_set_mask().context("cannot let signals through")?;
     for daemon in &args.daemons {
         let mut words = daemon.lines();
         let program = words.next().unwrap_or_default();
@@ -58,9 +57,12 @@ fn stay(args: &InitArgs) -> Result<()> {
                 .context(format!("cannot start {program}"))?,
         );
     }
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_block().context("cannot hold back signals")?;
     loop {
-        children.wait().context("cannot wait for children")?;
         reap();
+        children.wait().context("cannot wait for children")?;
     }
 }
 
