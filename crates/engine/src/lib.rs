@@ -2,7 +2,7 @@
 //!
 //! No sockets, files, threads, clocks, randomness or logging: time and seeds are arguments, and what has to be done
 //! comes out as [`Output`]. The same inputs always give the same outputs, which is what the simulation in
-//! `tests/simulation.rs` rests on. See ARCHITECTURE.md for the map.
+//! `tests/simulation` rests on. See ARCHITECTURE.md for the map.
 
 pub mod admin;
 pub mod balance;

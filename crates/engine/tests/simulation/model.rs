@@ -1,0 +1,300 @@
+//! The shadow model: what must hold, computed from the configuration and the faults, never from the engine's reasons.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mainstay_engine::limits;
+use mainstay_engine::plan::{Preempt, Priority, Router};
+use mainstay_engine::time::Instant;
+
+use crate::cluster::{LONGEST_DELAY, LONGEST_WAKE, master_down, skew};
+use crate::node::{Life, News, Node, Turn};
+
+pub(crate) struct Model {
+    pub(crate) longest_interval: Duration,
+    pub(crate) longest_master_down: Duration,
+    shadows: Vec<Shadow>,
+    /// For each group, since when nobody serves it.
+    unserved_since: Vec<Option<Instant>>,
+    /// Groups that must be served without an instant's gap.
+    seamless: Vec<bool>,
+    address_taken: bool,
+}
+
+/// What the model knows about one balancer.
+#[derive(Clone, Default)]
+struct Shadow {
+    /// From when on it could serve; `None` while it cannot.
+    willing_from: Option<Instant>,
+    /// When what it was told last has settled, whatever else happens to it.
+    settled: Instant,
+    stopping: bool,
+    standing_by: bool,
+    installs_failed: bool,
+    woke: bool,
+    /// When it last advertised each group as its active router.
+    acted: Vec<Option<Instant>>,
+    second: Second,
+}
+
+/// What one balancer did in one second.
+#[derive(Clone, Default)]
+struct Second {
+    started: Instant,
+    adverts: usize,
+    announces: usize,
+    heard: usize,
+    told: usize,
+    turns: usize,
+}
+
+impl Model {
+    pub(crate) fn new(nodes: &[Node]) -> Self {
+        let routers = || nodes.iter().flat_map(|node| &node.plan.routers);
+        let groups = nodes[0].plan.routers.len();
+        let interval = routers().map(|router| router.advert_interval.to_duration()).max();
+        let patience = routers().map(|router| master_down(router, Priority::LOWEST)).max();
+        let shadow = Shadow { acted: vec![None; groups], ..Shadow::default() };
+        Self {
+            longest_interval: interval.expect("every plan has a router"),
+            longest_master_down: patience.expect("every plan has a router"),
+            shadows: vec![shadow; nodes.len()],
+            unserved_since: vec![Some(Instant::default()); groups],
+            seamless: vec![false; groups],
+            address_taken: false,
+        }
+    }
+
+    /// Four intervals cover every successor's patience (three adverts and a skew below one more), and a margin.
+    pub(crate) fn longest_hand_over(&self) -> Duration {
+        self.longest_interval * 4 + limits::HAND_OVER_MARGIN + LONGEST_WAKE * 2
+    }
+
+    pub(crate) fn begin_chaos(&mut self) {
+        self.shadows.iter_mut().for_each(|shadow| shadow.installs_failed = false);
+        self.address_taken = false;
+    }
+
+    pub(crate) fn begin_quiet(&mut self) {
+        self.begin_chaos();
+    }
+
+    pub(crate) fn had_install_failures(&self) -> bool {
+        self.shadows.iter().any(|shadow| shadow.installs_failed)
+    }
+
+    pub(crate) fn installs_failed(&mut self, node: usize) {
+        self.shadows[node].installs_failed = true;
+    }
+
+    pub(crate) fn address_taken(&mut self) {
+        self.address_taken = true;
+    }
+
+    pub(crate) fn started(&mut self, node: usize) {
+        let shadow = &mut self.shadows[node];
+        (shadow.stopping, shadow.standing_by, shadow.woke) = (false, false, false);
+        shadow.settled = Instant::default();
+        shadow.acted.fill(None);
+    }
+
+    pub(crate) fn unwilling(&mut self, node: usize) {
+        self.shadows[node].willing_from = None;
+    }
+
+    pub(crate) fn stopping(&mut self, node: usize) {
+        self.shadows[node].stopping = true;
+    }
+
+    pub(crate) fn woke(&mut self, node: usize) {
+        self.shadows[node].woke = true;
+    }
+
+    /// Looks again whether a balancer could serve, and if so from when on.
+    pub(crate) fn judge_willingness(&mut self, node: usize, it: &Node, from: Instant) {
+        let faults = it.plan.routers.iter().any(|router| !script_allows(router, it.script_passes));
+        let shadow = &mut self.shadows[node];
+        let can = it.life == Life::Running && it.link_up && !it.installs_fail && !faults && !shadow.stopping;
+        shadow.settled = shadow.settled.max(from);
+        shadow.willing_from = can.then_some(shadow.settled);
+    }
+
+    /// Remembers what a balancer is about to hear.
+    pub(crate) fn count_turn(&mut self, node: usize, news: &VecDeque<News>, now: Instant) {
+        let shadow = &mut self.shadows[node];
+        if now.since(shadow.second.started) >= Duration::from_secs(1) {
+            shadow.second = Second { started: now, ..Second::default() };
+        }
+        let heard = news.iter().filter(|news| matches!(news, News::Datagram(_))).count();
+        shadow.second.heard += heard;
+        shadow.second.told += news.len() - heard;
+        shadow.second.turns += usize::from(news.is_empty());
+    }
+
+    /// What must hold after every turn of a balancer's loop.
+    pub(crate) fn check_turn(&mut self, node: usize, it: &Node, turn: &Turn, now: Instant) {
+        for (group, router) in it.plan.routers.iter().enumerate() {
+            let state = it.state(group, now).expect("it runs");
+            let owns = state == "active" || state == "handing over";
+            let shadow = &mut self.shadows[node];
+            let slept = shadow.acted[group].map(|acted| now.since(acted));
+            if shadow.woke && slept.is_some_and(|slept| slept > router.advert_interval.to_duration() * 3) {
+                assert!(
+                    !turn.acted.contains(&group),
+                    "{node}: {} acts as active after it slept for {slept:?}",
+                    router.name
+                );
+            }
+            if owns {
+                if turn.advertised.contains(&group) || shadow.acted[group].is_none() {
+                    shadow.acted[group] = Some(now);
+                }
+            } else {
+                shadow.acted[group] = None;
+                assert!(
+                    !it.holds_any(group),
+                    "{node}: {} is {state} and its address is in the kernel",
+                    router.name
+                );
+            }
+            let excused = shadow.installs_failed || self.address_taken;
+            assert!(
+                !owns || excused || it.holds(group),
+                "{node}: {} is {state} without its address",
+                router.name
+            );
+        }
+        self.shadows[node].woke = false;
+        if let Some(standing_by) = turn.standing_by {
+            self.shadows[node].standing_by = standing_by;
+        }
+        self.check_output_rate(node, it, turn);
+    }
+
+    /// An advert answers a timer, an advert or a request, once; a burst of announcements has a reason that is rare.
+    fn check_output_rate(&mut self, node: usize, it: &Node, turn: &Turn) {
+        let second = &mut self.shadows[node].second;
+        second.adverts += turn.adverts.len();
+        second.announces += turn.announces;
+        let per_second = |router: &Router| {
+            usize::try_from(1000 / router.advert_interval.to_duration().as_millis()).expect("small") + 2
+        };
+        let timers: usize = it.plan.routers.iter().map(per_second).sum();
+        let groups = it.plan.routers.len();
+        let reasons = timers + groups * (second.heard + second.told);
+        let destinations = 4;
+        assert!(second.adverts <= reasons * destinations, "{node}: a storm of adverts");
+        let bursts = groups * 2 * 5 * (8 + second.heard.min(timers * 8) + second.told);
+        assert!(second.announces <= bursts, "{node}: a storm of announcements");
+        let wakes = timers * 2 + groups * 16 + 16;
+        assert!(second.turns <= wakes, "{node}: woke {} times in a second without news", second.turns);
+    }
+
+    /// What must hold at every instant.
+    pub(crate) fn check_service(&mut self, nodes: &[Node], now: Instant) {
+        for (node, it) in nodes.iter().enumerate() {
+            let frozen = matches!(it.life, Life::Paused | Life::Dead);
+            if frozen && now.since(it.life_since) > limits::ADDRESS_LIFETIME {
+                let held = it.addresses.keys().next();
+                assert!(held.is_none(), "{node}: {:?} still holds {held:?}", it.life);
+            }
+        }
+        for group in 0..self.unserved_since.len() {
+            if nodes.iter().any(|it| it.serves(group)) {
+                self.unserved_since[group] = None;
+                continue;
+            }
+            assert!(!self.seamless[group], "group {group} has no owner during a planned change");
+            let gap_from = *self.unserved_since[group].get_or_insert(now);
+            for (node, shadow) in self.shadows.iter().enumerate() {
+                let Some(willing) = shadow.willing_from.filter(|&from| from <= now) else { continue };
+                let gap = now.since(willing.max(gap_from));
+                let bound = self.longest_gap(&nodes[node].plan.routers[group]);
+                assert!(
+                    gap <= bound,
+                    "group {group}: {node} could serve and nobody did for {gap:?} > {bound:?}"
+                );
+            }
+        }
+    }
+
+    /// Master-down + skew, the LAN's delay, and the time that each balancer with a broken kernel may try in vain.
+    fn longest_gap(&self, router: &Router) -> Duration {
+        let broken = self.shadows.iter().filter(|shadow| shadow.installs_failed).count();
+        let in_vain = master_down(router, Priority::LOWEST) + limits::ADDRESS_RENEWAL * 2 + LONGEST_WAKE * 2;
+        let taken = if self.address_taken { limits::ADDRESS_RENEWAL + LONGEST_WAKE } else { Duration::ZERO };
+        master_down(router, Priority::LOWEST)
+            + skew(router, Priority::LOWEST)
+            + LONGEST_DELAY
+            + LONGEST_WAKE * 2
+            + taken
+            + in_vain * u32::try_from(broken).expect("few balancers")
+    }
+
+    /// What must hold on a LAN that has been whole and quiet for 2 × master-down.
+    pub(crate) fn check_election(&self, nodes: &[Node], now: Instant) {
+        for group in 0..self.unserved_since.len() {
+            let states: Vec<String> =
+                nodes.iter().map(|it| it.state(group, now).unwrap_or_else(|| "dead".to_owned())).collect();
+            let priorities: Vec<Option<u8>> =
+                (0..nodes.len()).map(|node| self.priority(node, &nodes[node], group)).collect();
+            let seen = format!("group {group}: states {states:?}, priorities {priorities:?}");
+            let active: Vec<usize> = (0..nodes.len()).filter(|&node| states[node] == "active").collect();
+            if priorities.iter().all(Option::is_none) {
+                assert!(active.is_empty(), "nobody may be active: {seen}");
+                continue;
+            }
+            let [active] = active[..] else { panic!("not exactly one active router: {seen}") };
+            for (node, it) in nodes.iter().enumerate() {
+                let above = priorities[node] > priorities[active];
+                let patient = it.plan.routers[group].preempt == Preempt::Never;
+                assert!(!above || patient, "{node} should be active instead of {active}: {seen}");
+                assert_eq!(it.holds_any(group), node == active, "addresses of {node}: {seen}");
+            }
+        }
+    }
+
+    /// The effective priority of a router that can take part.
+    fn priority(&self, node: usize, it: &Node, group: usize) -> Option<u8> {
+        let router = &it.plan.routers[group];
+        if it.life != Life::Running || !script_allows(router, it.script_passes) {
+            return None;
+        }
+        if self.shadows[node].standing_by {
+            return Some(1);
+        }
+        if router.priority == Priority::OWNER {
+            return Some(255);
+        }
+        let weight: i32 = router.track_scripts.iter().map(|track| i32::from(track.effect.weight)).sum();
+        let applies = if it.script_passes { weight > 0 } else { weight < 0 };
+        let sum = i32::from(router.priority.0) + if applies { weight } else { 0 };
+        u8::try_from(sum.clamp(1, 254)).ok()
+    }
+
+    /// From now on whoever leaves has to be succeeded without a gap, where somebody can.
+    pub(crate) fn begin_planned(&mut self, node: usize, nodes: &[Node], now: Instant) {
+        for group in 0..self.seamless.len() {
+            let can = |&other: &usize| {
+                other != node && nodes[other].state(group, now).is_some_and(|state| state == "backup")
+            };
+            let is_active = nodes[node].state(group, now).is_some_and(|state| state == "active");
+            let successor = (0..nodes.len()).find(can);
+            let served = nodes.iter().any(|it| it.serves(group));
+            self.seamless[group] = served && (!is_active || successor.is_some());
+        }
+    }
+
+    pub(crate) fn check_stopped(&self, node: usize, it: &Node, now: Instant) {
+        assert_eq!(it.life, Life::Dead, "{node} was asked to stop and is still there at {now:?}");
+    }
+
+    pub(crate) fn end_planned(&mut self) {
+        self.seamless.fill(false);
+    }
+}
+
+/// Whether a tracked script without a weight lets the router take part.
+fn script_allows(router: &Router, passes: bool) -> bool {
+    passes || router.track_scripts.iter().all(|track| track.effect.weight != 0)
+}

@@ -1,0 +1,272 @@
+//! One balancer: a real engine, carried by a loop like the daemon's, on a simulated kernel.
+//!
+//! The loop is that of the daemon's control thread: sockets first, then interfaces, then commands, then deadlines, then
+//! everything the engine wants done. The kernel holds addresses with lifetimes and takes them away by itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_engine::admin::{Reply, Request};
+use mainstay_engine::engine::InterfaceState;
+use mainstay_engine::plan::{Router, ScriptId, VirtualAddress};
+use mainstay_engine::time::Instant;
+use mainstay_engine::vrrp::track::ScriptOutcome;
+use mainstay_engine::{Engine, Input, Output, Plan};
+
+/// The ticket of every request to hand over.
+const HAND_OVER: u64 = 1;
+
+/// What the outside has for a balancer, in the order it came.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    Datagram(Vec<u8>),
+    Interface,
+    AddressGone(IpAddr),
+    ScriptFinished { script: ScriptId, run: u64, passed: bool },
+    Request(Request),
+    Stop,
+}
+
+/// What one turn of the loop did to the outside.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) adverts: Vec<(Ipv4Addr, Vec<u8>)>,
+    /// Routers that acted as active ones: advertised a priority, installed or announced.
+    pub(crate) acted: Vec<usize>,
+    /// Routers that advertised, a priority of 0 included.
+    pub(crate) advertised: Vec<usize>,
+    pub(crate) announces: usize,
+    pub(crate) scripts: Vec<(ScriptId, u64)>,
+    /// A hand-over that was accepted, or ended.
+    pub(crate) standing_by: Option<bool>,
+    pub(crate) exit: bool,
+    pub(crate) trace: Vec<String>,
+}
+
+/// How a balancer is, apart from what its engine thinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    /// Handles nothing (SIGSTOP); the kernel goes on.
+    Paused,
+    /// Neither handles nor hears anything; the lifetimes of addresses stand still, the clock does not.
+    Suspended,
+    Dead,
+}
+
+pub(crate) struct Node {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) own: Ipv4Addr,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) life: Life,
+    pub(crate) life_since: Instant,
+    /// Grows with every start, so that news for an earlier life is recognised.
+    pub(crate) incarnation: u64,
+    pub(crate) news: VecDeque<News>,
+    /// The kernel's addresses and when it removes them; `None` is never.
+    pub(crate) addresses: BTreeMap<IpAddr, Option<Instant>>,
+    /// Installed and not removed by this daemon.
+    expected: Vec<IpAddr>,
+    pub(crate) link_up: bool,
+    pub(crate) installs_fail: bool,
+    pub(crate) script_passes: bool,
+    /// Added to the simulation's time: every machine was booted at another moment.
+    boot_offset: Duration,
+}
+
+impl Node {
+    pub(crate) fn new(plan: Arc<Plan>, own: Ipv4Addr, boot_offset: Duration) -> Self {
+        Self {
+            plan,
+            own,
+            engine: None,
+            life: Life::Dead,
+            life_since: Instant::default(),
+            incarnation: 0,
+            news: VecDeque::new(),
+            addresses: BTreeMap::new(),
+            expected: Vec::new(),
+            link_up: true,
+            installs_fail: false,
+            script_passes: true,
+            boot_offset,
+        }
+    }
+
+    pub(crate) fn start(&mut self, seed: u64, now: Instant) {
+        self.incarnation += 1;
+        self.engine = Some(Engine::new(Arc::clone(&self.plan), seed, now + self.boot_offset));
+        (self.life, self.life_since) = (Life::Running, now);
+        self.expected.clear();
+        self.news.clear();
+        self.news.push_back(News::Interface);
+    }
+
+    pub(crate) fn die(&mut self, now: Instant) {
+        self.engine = None;
+        (self.life, self.life_since) = (Life::Dead, now);
+        self.news.clear();
+    }
+
+    /// The state of a router; a dead balancer has none.
+    pub(crate) fn state(&self, group: usize, now: Instant) -> Option<String> {
+        let status = self.engine.as_ref()?.status(now + self.boot_offset);
+        Some(status.routers.get(group)?.state.clone())
+    }
+
+    fn group_of(&self, address: IpAddr) -> Option<usize> {
+        let has = |router: &Router| router.addresses.iter().any(|own| own.address == address);
+        self.plan.routers.iter().position(has)
+    }
+
+    /// When the engine wants to be woken.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        Some(self.engine.as_ref()?.poll_timeout()?.at.minus(self.boot_offset))
+    }
+
+    /// Whether the kernel answers for all addresses of a group.
+    pub(crate) fn holds(&self, group: usize) -> bool {
+        self.plan.routers[group].addresses.iter().all(|own| self.addresses.contains_key(&own.address))
+    }
+
+    /// Whether the kernel answers for any address of a group.
+    pub(crate) fn holds_any(&self, group: usize) -> bool {
+        self.plan.routers[group].addresses.iter().any(|own| self.addresses.contains_key(&own.address))
+    }
+
+    /// Whether clients on the LAN reach the group's addresses here.
+    pub(crate) fn serves(&self, group: usize) -> bool {
+        self.link_up && self.life != Life::Suspended && self.holds(group)
+    }
+
+    /// Lets the kernel remove what was not renewed in time.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        if self.life == Life::Suspended {
+            return;
+        }
+        let gone: Vec<IpAddr> = self
+            .addresses
+            .iter()
+            .filter(|(_, at)| at.is_some_and(|at| at <= now))
+            .map(|(&address, _)| address)
+            .collect();
+        gone.into_iter().for_each(|address| self.lose(address));
+    }
+
+    /// Takes an address away, as the kernel or an operator does.
+    pub(crate) fn lose(&mut self, address: IpAddr) {
+        self.addresses.remove(&address);
+        if self.expected.contains(&address) && self.engine.is_some() {
+            self.news.push_back(News::AddressGone(address));
+        }
+    }
+
+    /// Moves every lifetime on by the time a machine was suspended.
+    pub(crate) fn stretch_lifetimes(&mut self, by: Duration) {
+        for at in self.addresses.values_mut().flatten() {
+            *at = *at + by;
+        }
+    }
+
+    /// One turn of the loop.
+    pub(crate) fn turn(&mut self, now: Instant) -> Turn {
+        let mut turn = Turn::default();
+        let Some(mut engine) = self.engine.take() else { return turn };
+        let clock = now + self.boot_offset;
+        let mut news: Vec<News> = self.news.drain(..).collect();
+        news.sort_by_key(|news| match news {
+            News::Datagram(_) => 0,
+            News::Interface | News::AddressGone(_) => 1,
+            News::ScriptFinished { .. } | News::Request(_) | News::Stop => 2,
+        });
+        for news in news {
+            self.hear(&mut engine, &news, clock);
+        }
+        engine.handle_timeout(clock);
+        while let Some(output) = engine.poll_output() {
+            self.carry_out(&mut engine, output, now, &mut turn);
+        }
+        self.engine = Some(engine);
+        turn
+    }
+
+    fn hear(&self, engine: &mut Engine, news: &News, clock: Instant) {
+        let input = match news {
+            News::Datagram(datagram) => Input::Datagram { interface: "eth0", datagram },
+            News::Interface => {
+                let state = InterfaceState { running: self.link_up, addresses: vec![(self.own, 24)] };
+                Input::Interface { name: "eth0", state: Some(state) }
+            }
+            News::AddressGone(address) => Input::AddressGone { interface: "eth0", address: *address },
+            News::ScriptFinished { script, run, passed } => {
+                let outcome = if *passed {
+                    ScriptOutcome::Passed
+                } else {
+                    ScriptOutcome::Failed("exit status 1".to_owned())
+                };
+                Input::ScriptFinished { script: *script, run: *run, outcome }
+            }
+            News::Request(request) => {
+                let ticket = u64::from(*request == Request::HandOver);
+                Input::Request { ticket, request: *request }
+            }
+            News::Stop => Input::Stop,
+        };
+        engine.handle(input, clock);
+    }
+
+    fn carry_out(&mut self, engine: &mut Engine, output: Output, now: Instant, turn: &mut Turn) {
+        turn.trace.push(format!("{output:?}"));
+        match output {
+            Output::SendAdvert { destination, datagram, .. } if self.link_up => {
+                let group = usize::from(datagram[21]) - 51;
+                turn.advertised.push(group);
+                if datagram[22] != 0 {
+                    turn.acted.push(group);
+                }
+                turn.adverts.push((destination, datagram));
+            }
+            Output::SendAdvert { interface, .. } => {
+                let reason = "network is down".to_owned();
+                engine.handle(Input::SendFailed { interface: &interface, reason }, now + self.boot_offset);
+            }
+            Output::InstallAddress { address, lifetime } => {
+                turn.acted.extend(self.group_of(address.address));
+                self.install(engine, &address, lifetime, now);
+            }
+            Output::RemoveAddress { address } => {
+                self.addresses.remove(&address.address);
+                self.expected.retain(|expected| *expected != address.address);
+            }
+            Output::Announce { address, .. } => {
+                turn.acted.extend(self.group_of(address));
+                turn.announces += 1;
+            }
+            Output::RunScript { script, run } => turn.scripts.push((script, run)),
+            Output::Reply { ticket, reply: Reply::Done } => turn.standing_by = Some(ticket == HAND_OVER),
+            Output::Reply { .. } => {}
+            Output::Exit => turn.exit = true,
+            Output::Publish(_) | Output::Event(_) => {}
+            Output::StartCheck { .. } | Output::ShutdownSessions { .. } => panic!("there are no servers"),
+        }
+    }
+
+    fn install(
+        &mut self,
+        engine: &mut Engine,
+        address: &VirtualAddress,
+        lifetime: Option<Duration>,
+        now: Instant,
+    ) {
+        if self.installs_fail {
+            let reason = "no buffer space available".to_owned();
+            return engine.handle(Input::InstallFailed { address, reason }, now + self.boot_offset);
+        }
+        self.addresses.insert(address.address, lifetime.map(|lifetime| now + lifetime));
+        if !self.expected.contains(&address.address) {
+            self.expected.push(address.address);
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! One seed's run: events in order of time, the faults of each round, and the quiet in which everything must be right.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use mainstay_engine::admin::Request;
+use mainstay_engine::limits;
+use mainstay_engine::time::Instant;
+
+use crate::cluster::{
+    Cluster, LONGEST_DELAY, LONGEST_SCRIPT, LONGEST_WAKE, address_of, preempt_delay, script_settles,
+};
+use crate::lan::Lan;
+use crate::model::Model;
+use crate::node::{Life, News, Node, Turn};
+use crate::random::Random;
+use crate::trace::Trace;
+
+const ROUNDS: usize = 2;
+
+enum Event {
+    News { node: usize, incarnation: u64, news: News },
+    Wake { node: usize },
+    Expire { node: usize },
+}
+
+pub(crate) struct World {
+    random: Random,
+    pub(crate) now: Instant,
+    events: BTreeMap<(Instant, u64), Event>,
+    sequence: u64,
+    wake_at: Vec<Option<Instant>>,
+    expire_at: Vec<Option<Instant>>,
+    pub(crate) nodes: Vec<Node>,
+    lan: Lan,
+    pub(crate) model: Model,
+    pub(crate) trace: Trace,
+}
+
+/// Runs one seed to its end and returns the fingerprint of everything that happened.
+pub(crate) fn run(seed: u64, shown: bool) -> u64 {
+    let mut random = Random::new(seed);
+    let cluster = Cluster::new(&mut random);
+    let mut trace = Trace::new(shown);
+    cluster.texts.iter().for_each(|text| trace.note(Instant::default(), format_args!("{text}")));
+    let nodes: Vec<Node> = (0..)
+        .zip(cluster.plans)
+        .map(|(node, plan)| {
+            let boot_offset = random.span(Duration::ZERO, Duration::from_secs(1_000_000));
+            Node::new(plan, address_of(node), boot_offset)
+        })
+        .collect();
+    let mut world = World {
+        random,
+        now: Instant::default(),
+        events: BTreeMap::new(),
+        sequence: 0,
+        wake_at: vec![None; nodes.len()],
+        expire_at: vec![None; nodes.len()],
+        lan: Lan::whole(nodes.len()),
+        model: Model::new(&nodes),
+        nodes,
+        trace,
+    };
+    for _ in 0..ROUNDS {
+        world.chaos();
+        world.heal();
+        world.planned_change();
+    }
+    world.trace.fingerprint()
+}
+
+impl World {
+    fn at(&mut self, at: Instant, event: Event) {
+        self.sequence += 1;
+        self.events.insert((at, self.sequence), event);
+    }
+
+    /// Lets time pass and everything happen that is due meanwhile.
+    fn pass(&mut self, span: Duration) {
+        let until = self.now + span;
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= until) {
+            let ((at, _), event) = entry.remove_entry();
+            self.now = self.now.max(at);
+            match event {
+                Event::News { node, incarnation, news } => {
+                    let target = &mut self.nodes[node];
+                    let deaf = matches!(news, News::Datagram(_))
+                        && (!target.link_up || target.life == Life::Suspended);
+                    if target.incarnation == incarnation && target.life != Life::Dead && !deaf {
+                        target.news.push_back(news);
+                        self.turn(node);
+                    }
+                }
+                Event::Wake { node } if self.wake_at[node] == Some(at) => self.turn(node),
+                Event::Wake { .. } => {}
+                Event::Expire { node } if self.expire_at[node] == Some(at) => {
+                    self.nodes[node].expire(self.now);
+                    self.watch_lifetimes(node);
+                    if !self.nodes[node].news.is_empty() {
+                        self.turn(node);
+                    }
+                }
+                Event::Expire { .. } => {}
+            }
+            self.model.check_service(&self.nodes, self.now);
+        }
+        self.now = until;
+        self.model.check_service(&self.nodes, self.now);
+    }
+
+    /// Gives a balancer its turn, if it runs.
+    fn turn(&mut self, node: usize) {
+        if self.nodes[node].life != Life::Running {
+            return;
+        }
+        self.model.count_turn(node, &self.nodes[node].news, self.now);
+        let turn = self.nodes[node].turn(self.now);
+        for line in &turn.trace {
+            self.trace.note(self.now, format_args!("{node} {line}"));
+        }
+        self.model.check_turn(node, &self.nodes[node], &turn, self.now);
+        self.deliver(node, &turn);
+        self.watch_lifetimes(node);
+        if turn.exit {
+            self.nodes[node].die(self.now);
+            self.model.unwilling(node);
+        } else if let Some(deadline) = self.nodes[node].deadline() {
+            let wake = deadline.max(self.now) + self.random.span(Duration::ZERO, LONGEST_WAKE);
+            self.wake_at[node] = Some(wake);
+            self.at(wake, Event::Wake { node });
+        }
+        if !self.nodes[node].news.is_empty() {
+            self.turn(node);
+        }
+    }
+
+    /// Has the kernel look again when the next lifetime ends.
+    fn watch_lifetimes(&mut self, node: usize) {
+        let next = self.nodes[node].addresses.values().flatten().copied().min();
+        if let Some(at) = next.filter(|_| next != self.expire_at[node]) {
+            self.at(at, Event::Expire { node });
+        }
+        self.expire_at[node] = next;
+    }
+
+    fn deliver(&mut self, node: usize, turn: &Turn) {
+        for (destination, datagram) in &turn.adverts {
+            for to in 0..self.nodes.len() {
+                if !destination.is_multicast() && *destination != self.nodes[to].own {
+                    continue;
+                }
+                for (delay, datagram) in self.lan.carry((node, to), datagram, &mut self.random) {
+                    let incarnation = self.nodes[to].incarnation;
+                    let news = News::Datagram(datagram);
+                    self.at(self.now + delay, Event::News { node: to, incarnation, news });
+                }
+            }
+        }
+        for &(script, run) in &turn.scripts {
+            let passed = self.nodes[node].script_passes;
+            let after = self.random.span(Duration::ZERO, LONGEST_SCRIPT);
+            let news = News::ScriptFinished { script, run, passed };
+            self.tell(node, after, news);
+        }
+    }
+
+    fn tell(&mut self, node: usize, after: Duration, news: News) {
+        let incarnation = self.nodes[node].incarnation;
+        self.at(self.now + after, Event::News { node, incarnation, news });
+    }
+
+    fn start(&mut self, node: usize) {
+        let seed = self.random.next();
+        self.nodes[node].start(seed, self.now);
+        self.model.started(node);
+        let first_result = self.now + LONGEST_SCRIPT + LONGEST_WAKE * 2;
+        self.model.judge_willingness(node, &self.nodes[node], first_result);
+        self.turn(node);
+    }
+
+    /// Faults one after the other.
+    fn chaos(&mut self) {
+        self.model.begin_chaos();
+        let unit = self.model.longest_interval;
+        let faults = 5 + self.random.index(20);
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].life == Life::Dead && self.random.percent(80) {
+                self.start(node);
+            }
+        }
+        for _ in 0..faults {
+            let gap = self.random.span(Duration::ZERO, unit * 3);
+            self.pass(gap);
+            let node = self.random.index(self.nodes.len());
+            let what = self.disturb(node);
+            self.trace.note(self.now, format_args!("{node} fault: {what}"));
+        }
+        self.pass(unit);
+    }
+
+    fn disturb(&mut self, node: usize) -> String {
+        match (self.random.below(12), self.nodes[node].life) {
+            (0..=2, _) => self.lan.disturb(&mut self.random),
+            (_, Life::Dead) => {
+                self.start(node);
+                "started".to_owned()
+            }
+            (_, Life::Paused | Life::Suspended) => {
+                self.wake(node);
+                "woken".to_owned()
+            }
+            (3, _) => {
+                self.nodes[node].die(self.now);
+                self.model.unwilling(node);
+                "killed".to_owned()
+            }
+            (4 | 5, _) => self.sleep(node, Life::Paused),
+            (6, _) => self.sleep(node, Life::Suspended),
+            (7, _) => self.set_link(node, !self.nodes[node].link_up),
+            (8, _) => self.set_installs(node, !self.nodes[node].installs_fail),
+            (9, _) => self.set_script(node, !self.nodes[node].script_passes),
+            (10, _) => {
+                let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, self.random.pick(&[100, 110])));
+                self.model.address_taken();
+                self.nodes[node].lose(address);
+                self.turn(node);
+                format!("lost {address}")
+            }
+            _ => {
+                let request = self.random.pick(&[0, 1, 2]);
+                self.ask(node, request)
+            }
+        }
+    }
+
+    fn ask(&mut self, node: usize, what: u8) -> String {
+        let news = match what {
+            0 => News::Request(Request::HandOver),
+            1 => News::Request(Request::Resume),
+            _ => News::Stop,
+        };
+        let said = format!("{news:?}");
+        if let News::Stop = news {
+            self.model.unwilling(node);
+            self.model.stopping(node);
+        }
+        self.nodes[node].news.push_back(news);
+        self.turn(node);
+        said
+    }
+
+    fn sleep(&mut self, node: usize, life: Life) -> String {
+        (self.nodes[node].life, self.nodes[node].life_since) = (life, self.now);
+        self.model.unwilling(node);
+        format!("{life:?}")
+    }
+
+    fn wake(&mut self, node: usize) {
+        let target = &mut self.nodes[node];
+        if target.life == Life::Suspended {
+            target.stretch_lifetimes(self.now.since(target.life_since));
+        }
+        (target.life, target.life_since) = (Life::Running, self.now);
+        self.watch_lifetimes(node);
+        self.model.woke(node);
+        self.model.judge_willingness(node, &self.nodes[node], self.now);
+        self.turn(node);
+    }
+
+    fn set_link(&mut self, node: usize, up: bool) -> String {
+        self.nodes[node].link_up = up;
+        self.nodes[node].news.push_back(News::Interface);
+        self.model.judge_willingness(node, &self.nodes[node], self.now);
+        self.turn(node);
+        format!("link up: {up}")
+    }
+
+    fn set_installs(&mut self, node: usize, fail: bool) -> String {
+        self.nodes[node].installs_fail = fail;
+        self.model.installs_failed(node);
+        self.model.judge_willingness(node, &self.nodes[node], self.now + hold());
+        format!("installations fail: {fail}")
+    }
+
+    fn set_script(&mut self, node: usize, passes: bool) -> String {
+        self.nodes[node].script_passes = passes;
+        let settled = self.now + script_settles(&self.nodes[node].plan);
+        self.model.judge_willingness(node, &self.nodes[node], settled);
+        format!("script passes: {passes}")
+    }
+
+    /// Everything works again; after 2 × master-down the right routers are active, and no others.
+    fn heal(&mut self) {
+        self.trace.note(self.now, format_args!("healed"));
+        self.lan.mend();
+        let may_be_held = self.model.had_install_failures();
+        for node in 0..self.nodes.len() {
+            match self.nodes[node].life {
+                Life::Paused | Life::Suspended => self.wake(node),
+                Life::Running | Life::Dead => {}
+            }
+            if !self.nodes[node].link_up {
+                self.set_link(node, true);
+            }
+            if self.nodes[node].installs_fail {
+                self.set_installs(node, false);
+            }
+        }
+        // Those who stop have gone by then.
+        self.pass(self.model.longest_hand_over());
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].life == Life::Dead {
+                self.start(node);
+            }
+        }
+        let scripts = self.nodes.iter().map(|node| script_settles(&node.plan)).max().unwrap_or_default();
+        let routers = || self.nodes.iter().flat_map(|node| &node.plan.routers);
+        let delays = routers().map(preempt_delay).max().unwrap_or_default();
+        let held = if may_be_held { hold() } else { Duration::ZERO };
+        self.pass(scripts + delays + held);
+        self.model.begin_quiet();
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        self.pass(self.model.longest_master_down * 2 + LONGEST_DELAY + LONGEST_WAKE * 2);
+        self.model.check_election(&self.nodes, self.now);
+    }
+
+    /// A stop, a hand-over or its end on a whole LAN: nobody notices.
+    fn planned_change(&mut self) {
+        let node = self.random.index(self.nodes.len());
+        let what = self.random.pick(&[0, 0, 1, 2, 2]);
+        self.model.begin_planned(node, &self.nodes, self.now);
+        let said = self.ask(node, what);
+        self.trace.note(self.now, format_args!("{node} planned: {said}"));
+        self.pass(self.model.longest_hand_over());
+        if what == 2 {
+            self.model.check_stopped(node, &self.nodes[node], self.now);
+            self.model.end_planned();
+            self.start(node);
+            let plan = &self.nodes[node].plan;
+            let delays = plan.routers.iter().map(preempt_delay).max().unwrap_or_default();
+            let span = script_settles(plan) + delays;
+            self.pass(span);
+        } else {
+            let delays = self.nodes.iter().flat_map(|node| &node.plan.routers).map(preempt_delay).max();
+            self.pass(delays.unwrap_or_default());
+        }
+        self.settle();
+        self.model.end_planned();
+    }
+}
+
+/// How long a router that could not install its addresses may stay away afterwards: it fails once in a round, or a
+/// second time when its hold ends before the failures do.
+fn hold() -> Duration {
+    limits::INSTALL_HOLD * 3 + limits::ADDRESS_RENEWAL
+}
