@@ -107,8 +107,8 @@ pub struct InterfaceState {
     pub addresses: Vec<(Ipv4Addr, u8)>,
 }
 
-/// What the kernel does with frames while addresses move. It ends by itself after
-/// [`HAND_OVER_DRAIN`](crate::limits::HAND_OVER_DRAIN).
+/// What the kernel does with frames while addresses move. It ends by itself after twice
+/// [`HAND_OVER_DRAIN`](crate::limits::HAND_OVER_DRAIN), should nobody end it sooner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandOverRules {
     /// The predecessor: neither answers ARP for the addresses nor names them in its own ARP requests.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::admin::{Reply, Request};
-use mainstay_engine::engine::InterfaceState;
-use mainstay_engine::plan::{Router, ScriptId, VirtualAddress};
+use mainstay_engine::engine::{HandOverRules, InterfaceState};
+use mainstay_engine::limits::HAND_OVER_DRAIN;
+use mainstay_engine::plan::{Router, ScriptId, VirtualAddress, Vrid};
 use mainstay_engine::time::Instant;
 use mainstay_engine::vrrp::track::ScriptOutcome;
 use mainstay_engine::{Engine, Input, Output, Plan};
@@ -67,6 +68,10 @@ pub(crate) struct Node {
     pub(crate) news: VecDeque<News>,
     /// The kernel's addresses and when it removes them; `None` is never.
     pub(crate) addresses: BTreeMap<IpAddr, Option<Instant>>,
+    /// Addresses that the kernel holds but is silent about in ARP, and until when.
+    silent: BTreeMap<IpAddr, Instant>,
+    /// Whether the rules for a move cannot be set here.
+    pub(crate) rules_fail: bool,
     /// Installed and not removed by this daemon.
     expected: Vec<IpAddr>,
     pub(crate) link_up: bool,
@@ -87,6 +92,8 @@ impl Node {
             incarnation: 0,
             news: VecDeque::new(),
             addresses: BTreeMap::new(),
+            silent: BTreeMap::new(),
+            rules_fail: false,
             expected: Vec::new(),
             link_up: true,
             installs_fail: false,
@@ -128,12 +135,16 @@ impl Node {
 
     /// Whether the kernel answers for all addresses of a group.
     pub(crate) fn holds(&self, group: usize) -> bool {
-        self.plan.routers[group].addresses.iter().all(|own| self.addresses.contains_key(&own.address))
+        self.plan.routers[group].addresses.iter().all(|own| self.answers_for(own.address))
     }
 
     /// Whether the kernel answers for any address of a group.
     pub(crate) fn holds_any(&self, group: usize) -> bool {
-        self.plan.routers[group].addresses.iter().any(|own| self.addresses.contains_key(&own.address))
+        self.plan.routers[group].addresses.iter().any(|own| self.answers_for(own.address))
+    }
+
+    fn answers_for(&self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address) && !self.silent.contains_key(&address)
     }
 
     /// Whether clients on the LAN reach the group's addresses here.
@@ -146,6 +157,7 @@ impl Node {
         if self.life == Life::Suspended {
             return;
         }
+        self.silent.retain(|_, until| *until > now);
         let gone: Vec<IpAddr> = self
             .addresses
             .iter()
@@ -165,7 +177,7 @@ impl Node {
 
     /// Moves every lifetime on by the time a machine was suspended.
     pub(crate) fn stretch_lifetimes(&mut self, by: Duration) {
-        for at in self.addresses.values_mut().flatten() {
+        for at in self.addresses.values_mut().flatten().chain(self.silent.values_mut()) {
             *at = *at + by;
         }
     }
@@ -233,7 +245,10 @@ impl Node {
                 engine.handle(Input::SendFailed { interface: &interface, reason }, now + self.boot_offset);
             }
             Output::InstallAddress { address, lifetime } => {
-                turn.acted.extend(self.group_of(address.address));
+                // Without an answer in ARP, nobody is led here: it is kept for old connections.
+                if !self.silent.contains_key(&address.address) {
+                    turn.acted.extend(self.group_of(address.address));
+                }
                 self.install(engine, &address, lifetime, now);
             }
             Output::RemoveAddress { address } => {
@@ -244,12 +259,31 @@ impl Node {
                 turn.acted.extend(self.group_of(address));
                 turn.announces += 1;
             }
+            Output::HandOverRules { interface, vrid, rules } => {
+                if self.rules_fail {
+                    let reason = "cannot run nft".to_owned();
+                    let failed = Input::HandOverRulesFailed { interface: &interface, vrid, reason };
+                    return engine.handle(failed, now + self.boot_offset);
+                }
+                self.set_rules(vrid, rules, now);
+            }
             Output::RunScript { script, run } => turn.scripts.push((script, run)),
             Output::Reply { ticket, reply: Reply::Done } => turn.standing_by = Some(ticket == HAND_OVER),
             Output::Reply { .. } => {}
             Output::Exit => turn.exit = true,
             Output::Publish(_) | Output::Event(_) => {}
             Output::StartCheck { .. } | Output::ShutdownSessions { .. } => panic!("there are no servers"),
+        }
+    }
+
+    fn set_rules(&mut self, vrid: Vrid, rules: Option<HandOverRules>, now: Instant) {
+        let routers = self.plan.routers.iter().filter(|router| router.vrid == vrid);
+        for own in routers.flat_map(|router| &router.addresses) {
+            self.silent.remove(&own.address);
+        }
+        if let Some(HandOverRules::Silence { addresses }) = rules {
+            let until = now + 2 * HAND_OVER_DRAIN;
+            self.silent.extend(addresses.into_iter().map(|address| (IpAddr::V4(address), until)));
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_engine::admin::Request;
 use mainstay_engine::limits;
+use mainstay_engine::limits::HAND_OVER_DRAIN;
 use mainstay_engine::time::Instant;
 
 use crate::cluster::{
@@ -48,7 +49,9 @@ pub(crate) fn run(seed: u64, shown: bool) -> u64 {
         .zip(cluster.plans)
         .map(|(node, plan)| {
             let boot_offset = random.span(Duration::ZERO, Duration::from_secs(1_000_000));
-            Node::new(plan, address_of(node), boot_offset)
+            let mut machine = Node::new(plan, address_of(node), boot_offset);
+            machine.rules_fail = random.percent(25);
+            machine
         })
         .collect();
     let mut world = World {
@@ -309,7 +312,7 @@ impl World {
             }
         }
         // Those who stop have gone by then.
-        self.pass(self.model.longest_hand_over());
+        self.pass(self.model.longest_hand_over() + HAND_OVER_DRAIN);
         for node in 0..self.nodes.len() {
             if self.nodes[node].life == Life::Dead {
                 self.start(node);
@@ -336,7 +339,7 @@ impl World {
         self.model.begin_planned(node, &self.nodes, self.now);
         let said = self.ask(node, what);
         self.trace.note(self.now, format_args!("{node} planned: {said}"));
-        self.pass(self.model.longest_hand_over());
+        self.pass(self.model.longest_hand_over() + HAND_OVER_DRAIN);
         if what == 2 {
             self.model.check_stopped(node, &self.nodes[node], self.now);
             self.model.end_planned();

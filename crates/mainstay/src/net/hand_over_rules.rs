@@ -103,9 +103,9 @@ fn script(interface: &str, index: u32, vrid: Vrid, rules: Option<&HandOverRules>
     script
 }
 
-/// The set of addresses, which expire.
+/// The set of addresses. They expire when the drain is long over and, should the daemon die, the kernel has removed them.
 fn moved(addresses: &[Ipv4Addr]) -> String {
-    let timeout = HAND_OVER_DRAIN.as_millis();
+    let timeout = 2 * HAND_OVER_DRAIN.as_millis();
     let elements: Vec<_> = addresses.iter().map(|address| format!("{address} timeout {timeout}ms")).collect();
     format!("set moved {{ type ipv4_addr; flags timeout; elements = {{ {} }}; }}\n", elements.join(", "))
 }
@@ -120,7 +120,7 @@ mod tests {
         let addresses = vec![Ipv4Addr::new(192, 168, 2, 140)];
         let forward = HandOverRules::Forward { addresses, to: Ipv4Addr::new(192, 168, 2, 141) };
         let text = script("ens160", 7, vrid, Some(&forward));
-        assert!(text.contains("192.168.2.140 timeout 1000ms"), "{text}");
+        assert!(text.contains("192.168.2.140 timeout 2000ms"), "{text}");
         let delete = text.find("delete table netdev mainstay_vrid33_if7").unwrap();
         assert!(delete < text.find("chain ingress").unwrap(), "{text}");
         assert_eq!(script("ens160", 7, vrid, None).matches("delete").count(), 2);

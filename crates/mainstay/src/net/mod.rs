@@ -158,7 +158,8 @@ impl Network {
         rules: Option<&HandOverRules>,
     ) -> Result<(), String> {
         let link = self.interfaces.get(interface).and_then(|found| found.link);
-        let link = link.ok_or_else(|| no_interface().to_string())?;
+        // Without the interface, there are no rules on it to end.
+        let Some(link) = link else { return rules.map_or(Ok(()), |_| Err(no_interface().to_string())) };
         hand_over_rules::apply(interface, link.index, vrid, rules)
     }
 

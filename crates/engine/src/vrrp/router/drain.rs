@@ -54,6 +54,13 @@ impl Router {
         self.end_hand_over_rules();
     }
 
+    /// Ends what a daemon that was killed during a drain left in force.
+    pub(super) fn end_left_over_rules(&mut self) {
+        if !self.drainable().is_empty() {
+            self.hand_over_rules(None);
+        }
+    }
+
     /// Takes in that the rules for a move could not be set.
     pub(crate) fn handle_hand_over_rules_failed(&mut self, reason: String, now: Instant) {
         if self.complaints.worth_saying("hand_over_rules", Ipv4Addr::UNSPECIFIED, &reason, now) {

@@ -126,7 +126,8 @@ enum Obstacle {
 }
 
 impl Router {
-    /// A router that waits to learn its conditions. Left-over addresses of an earlier life are removed.
+    /// A router that waits to learn its conditions. Left-over addresses and rules of an earlier life are
+    /// removed.
     pub(crate) fn new(config: Config, conditions: Conditions, now: Instant) -> Self {
         let mut router = Self {
             state: State::Initialize,
@@ -148,6 +149,7 @@ impl Router {
             config,
         };
         router.remove_addresses();
+        router.end_left_over_rules();
         router.settle(now);
         router
     }
