@@ -115,11 +115,15 @@ impl Balancer {
     /// # Errors
     /// They cannot be started.
     pub fn start(&mut self) -> Result<()> {
+        // Process ids begin anew with each start, so a pid file that a killed daemon left would name a living process.
+        let run = self.file("run");
+        fs::remove_dir_all(&run).context("cannot empty a directory")?;
+        fs::create_dir_all(&run).context("cannot create a directory")?;
         let log = File::create(self.file("log")).context("cannot write a log")?;
         let again = log.try_clone().context("cannot write a log")?;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]);
-        command.arg(&self.mainstay).args(["lab", "init", "--run"]).arg(self.file("run"));
+        command.arg(&self.mainstay).args(["lab", "init", "--run"]).arg(&run);
         for daemon in self.daemons() {
             command.arg("--daemon").arg(daemon);
         }

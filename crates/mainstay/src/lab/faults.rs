@@ -92,7 +92,10 @@ pub const CATALOGUE: [Fault; 12] = [
     Fault {
         name: "balancer-returns",
         sentence: "The preferred balancer comes back and takes the address from the other one.",
-        prepare: Some(|cluster| cluster.lb1.kill()),
+        prepare: Some(|cluster| {
+            cluster.lb1.kill()?;
+            cluster.lb1.host().forget_virtual_address()
+        }),
         active: Holder::Lb2,
         inject: |cluster| cluster.lb1.start(),
         loses: Some(Holder::Lb2),

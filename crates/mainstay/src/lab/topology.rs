@@ -128,6 +128,14 @@ impl Host {
             .unwrap_or_else(|_| Err(LabError::new(format!("work on {} panicked", self.name))))
     }
 
+    /// Takes the virtual address away, as a boot does. A Keepalived that is killed leaves it.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn forget_virtual_address(&self) -> Result<()> {
+        self.enter(|| ip(&[format!("addr flush dev {INTERFACE} to {VIRTUAL_ADDRESS}")]))?
+    }
+
     /// Moves the calling thread to this host for good.
     ///
     /// # Errors
