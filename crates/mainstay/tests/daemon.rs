@@ -1,0 +1,233 @@
+//! The program as an operator meets it: exit codes, refusals that leave nothing behind, a socket that bears nonsense.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory for one test, with a haproxy.cfg in it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(test: &str) -> Self {
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("daemon-{test}"));
+        // Left over from an earlier run, or not there.
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).expect("a directory");
+        Self(directory)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.0.join(name), text).expect("a file can be written");
+        self.file(name)
+    }
+
+    /// Starts the daemon with one frontend on `port`, and waits until it answers.
+    fn start(&self, port: u16) -> Daemon {
+        let configuration = self.write("haproxy.cfg", &haproxy(port));
+        let socket = self.file("socket");
+        let child = mainstay(&["run", "--haproxy-cfg", &configuration, "--socket", &socket])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut daemon = Daemon { child, socket };
+        let lines = BufReader::new(daemon.child.stderr.take().expect("its log")).lines();
+        let mut said = String::new();
+        for line in lines {
+            said += &line.expect("text");
+            if said.contains(" runs 1 frontend") {
+                return daemon;
+            }
+        }
+        panic!("it did not start: {said}");
+    }
+}
+
+/// A running daemon, which ends with its test.
+struct Daemon {
+    child: Child,
+    socket: String,
+}
+
+impl Daemon {
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it does not end");
+    }
+
+    /// Sends `request` as it is and returns what comes back.
+    fn ask(&self, request: &[u8]) -> String {
+        let mut stream = UnixStream::connect(&self.socket).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        // It may have hung up on nonsense already.
+        let _ = stream.write_all(request);
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn haproxy(port: u16) -> String {
+    format!(
+        "defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 1h\n    timeout server 1h\n\
+         frontend api\n    bind 127.0.0.1:{port}\n    default_backend servers\n\
+         backend servers\n    server one 127.0.0.1:9 check\n"
+    )
+}
+
+fn mainstay(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay"));
+    command.args(arguments).stdin(Stdio::null()).env_remove("MAINSTAY_LOG");
+    command
+}
+
+fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = mainstay(arguments).output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// A port that nobody has.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+#[test]
+fn check_says_valid_invalid_or_usage() {
+    let place = Place::new("check");
+    let good = place.write("good.cfg", &haproxy(6443));
+    let bad =
+        place.write("bad.cfg", &haproxy(6443).replace("default_backend servers", "default_backed servers"));
+
+    let (code, stdout, _) = output(&["check", "--haproxy-cfg", &good]);
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "The configuration is valid: 1 frontend, 1 server, 0 virtual routers.\n")
+    );
+
+    let (code, stdout, _) = output(&["check", "--haproxy-cfg", &bad]);
+    assert_eq!(code, Some(1), "{stdout}");
+    let shown =
+        ["bad.cfg:8:5", "^^^^^^^^^^^^^^", "did you mean `default_backend`", "The configuration is not valid"];
+    shown.iter().for_each(|part| assert!(stdout.contains(part), "{part} in\n{stdout}"));
+
+    let (code, stdout, _) = output(&["check", "--haproxy-cfg", &bad, "--format", "short"]);
+    assert_eq!(code, Some(1));
+    let refusal = format!("{bad}:8:5: error[H010]: ");
+    assert!(stdout.lines().any(|line| line.starts_with(&refusal)), "{stdout}");
+
+    let (code, stdout, _) = output(&["check", "--haproxy-cfg", &bad, "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!((code, &report["valid"]), (Some(1), &serde_json::Value::Bool(false)));
+    let findings = report["diagnostics"].as_array().expect("findings");
+    assert!(
+        findings.iter().any(|finding| finding["code"] == "H010" && finding["place"]["line"] == 8),
+        "{stdout}"
+    );
+
+    let (code, _, stderr) = output(&["check", "--haproxy-cfg", &place.file("missing.cfg")]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("missing.cfg: No such file"), "{stderr}");
+    assert_eq!(output(&["check", "--no-such-option"]).0, Some(2));
+}
+
+#[test]
+fn a_bad_file_starts_nothing() {
+    let place = Place::new("bad");
+    let port = free_port();
+    let bad = place.write("bad.cfg", &haproxy(port).replace("check\n", "chek\n"));
+    let socket = place.file("socket");
+    let (code, _, stderr) = output(&["run", "--haproxy-cfg", &bad, "--socket", &socket]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("bad.cfg:10:") && stderr.contains("did you mean `check`"), "{stderr}");
+    assert!(!Path::new(&socket).exists() && TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+#[test]
+fn a_port_in_use_names_its_holder() {
+    let place = Place::new("port");
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = holder.local_addr().expect("an address").port();
+    let configuration = place.write("haproxy.cfg", &haproxy(port));
+    let (code, _, stderr) =
+        output(&["run", "--haproxy-cfg", &configuration, "--socket", &place.file("socket")]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("frontend `api` cannot listen on 127.0.0.1:{port}")), "{stderr}");
+    assert!(stderr.contains(&std::process::id().to_string()), "this test holds the port: {stderr}");
+}
+
+#[test]
+fn a_second_daemon_on_the_socket_is_refused_and_the_first_lives_on() {
+    let place = Place::new("second");
+    let first = place.start(free_port());
+    let other = place.write("other.cfg", &haproxy(free_port()));
+    let (code, _, stderr) = output(&["run", "--haproxy-cfg", &other, "--socket", &first.socket]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains(&first.socket), "{stderr}");
+    assert!(first.ask(b"status\n").starts_with('{'));
+}
+
+#[test]
+fn a_signal_ends_it_cleanly_and_a_killed_one_leaves_nothing_in_the_way() {
+    let place = Place::new("signal");
+    let port = free_port();
+    let mut daemon = place.start(port);
+    daemon.signal(Signal::SIGKILL);
+    assert_eq!(daemon.exit_code(), None);
+    let mut daemon = place.start(port);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), Some(0));
+    assert!(!Path::new(&daemon.socket).exists());
+}
+
+#[test]
+fn the_socket_bears_nonsense() {
+    let place = Place::new("nonsense");
+    let daemon = place.start(free_port());
+    let long = vec![b'a'; 1 << 20];
+    let noise: Vec<u8> = (0..=255).cycle().take(4096).collect();
+    let nonsense: [&[u8]; 7] = [b"", b"\n", b"stat", b"statuss\n", b"\0\0\0\n", &long, &noise];
+    for request in nonsense {
+        let answer = daemon.ask(request);
+        let shown = String::from_utf8_lossy(request.get(..8).unwrap_or(request)).into_owned();
+        assert!(answer.is_empty() || answer.contains("error"), "{shown:?}: {answer}");
+    }
+    let answer = daemon.ask(b"statuss\n");
+    assert!(answer.contains("statuss") || answer.contains("status"), "{answer}");
+    let half = UnixStream::connect(&daemon.socket).expect("it listens");
+    (&half).write_all(b"sta").expect("half a line");
+    assert!(daemon.ask(b"status\n").starts_with('{'), "somebody who says nothing more is in nobody's way");
+}

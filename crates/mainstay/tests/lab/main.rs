@@ -1,0 +1,77 @@
+//! What mainstay promises, on whole clusters in network namespaces, with real daemons as peers.
+//!
+//! A test needs namespaces for itself and everything it starts, so this program runs itself again for each, inside new
+//! ones. They run one after the other: they measure times. `cargo test --test lab -- NAME` runs some of them.
+
+mod capture;
+mod faults;
+mod interop;
+mod recipe;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use mainstay::lab::balancer::Kind;
+use mainstay::lab::cluster::{Cluster, Holder, Options};
+use mainstay::lab::enter::{self, Place};
+use mainstay::lab::recipe::Timers;
+
+const TESTS: [(&str, fn()); 6] = [
+    ("recipe::runs_as_printed_and_queues_the_61st", recipe::runs_as_printed_and_queues_the_61st),
+    ("interop::mainstay_before_keepalived", interop::mainstay_before_keepalived),
+    ("interop::keepalived_before_mainstay", interop::keepalived_before_mainstay),
+    ("faults::of_balancers", faults::of_balancers),
+    ("faults::of_balancers_with_fast_timers", faults::of_balancers_with_fast_timers),
+    ("faults::of_apiservers", faults::of_apiservers),
+];
+
+/// Before the name of the test that is to be run inside.
+const ONLY: &str = "--only";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match enter::place() {
+        Place::Outside => outside(&arguments),
+        Place::Inside => {
+            enter::prepare().expect("a place for the lab's files");
+            let (_, test) =
+                TESTS.into_iter().find(|(name, _)| arguments.ends_with(&[(*name).to_owned()])).expect(ONLY);
+            test();
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn outside(arguments: &[String]) -> ExitCode {
+    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
+    let program = env::current_exe().expect("this program's own file");
+    let mut failed = Vec::new();
+    for (name, _) in TESTS.into_iter().filter(|(name, _)| wanted(name)) {
+        let started = Instant::now();
+        let mut command = enter::command(&program, [ONLY, name]).expect("the tools that namespaces need");
+        let passed = command.status().expect("namespaces").success();
+        let verdict = if passed { "ok" } else { "FAILED" };
+        println!("test {name} ... {verdict} ({:.1} s)", started.elapsed().as_secs_f64());
+        if !passed {
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("\nfailed: {}", failed.join(", "));
+    ExitCode::FAILURE
+}
+
+/// A cluster in which all is well, with `lb1` active.
+fn cluster(lb1: Kind, lb2: Kind, timers: Timers) -> Cluster {
+    let mainstay = PathBuf::from(env!("CARGO_BIN_EXE_mainstay"));
+    let defaults = Options::new(lb1).expect("options");
+    let mut cluster = Cluster::build(&Options { lb1, lb2, timers, mainstay, ..defaults }).expect("a cluster");
+    cluster.clients.start_probing();
+    cluster.settle(Holder::Lb1).expect("the preferred balancer becomes active");
+    cluster
+}
