@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mainstay::lab::balancer::Kind;
-use mainstay::lab::clients::{PROBE_INTERVAL, ProbeFailure};
+use mainstay::lab::clients::{PROBE_PATIENCE, ProbeFailure};
 use mainstay::lab::cluster::Cluster;
 use mainstay::lab::recipe::Timers;
 use mainstay::lab::time::wait_until;
@@ -78,7 +78,7 @@ fn queue(cluster: &Cluster) {
     assert!(cluster.clients.judge(held).iter().all(|works| *works), "held connections are left alone");
 }
 
-/// Waits until the last probe, which may have been about to start, has ended.
+/// Waits until the last probe has ended: those that began before the address was there may still try to connect.
 fn wait_for_silence(cluster: &Cluster) {
     let mut latest = (0, Instant::now());
     wait_until(PATIENCE, || {
@@ -87,7 +87,7 @@ fn wait_for_silence(cluster: &Cluster) {
         if total != latest.0 || servers.iter().any(|server| server.sessions > 0) {
             latest = (total, Instant::now());
         }
-        let silent = latest.1.elapsed() > 10 * PROBE_INTERVAL;
+        let silent = latest.1.elapsed() > PROBE_PATIENCE;
         Ok(if silent { Ok(()) } else { Err("probes go on".to_owned()) })
     })
     .expect("silence");
