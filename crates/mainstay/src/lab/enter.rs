@@ -105,11 +105,13 @@ pub fn again() -> Result<ExitCode> {
     }
 }
 
-/// Makes the inside habitable: a private `/run` with the lab's directory.
+/// Makes the inside habitable: a private `/run` with the lab's directory, and signals that arrive. Before any thread.
 ///
 /// # Errors
 /// The kernel refuses a mount.
 pub fn prepare() -> Result<()> {
+    // The process outside holds signals back, and everything in here would inherit that.
+    SigSet::empty().thread_set_mask().context("cannot let signals through")?;
     let options = Some("mode=0755");
     mount(Some("lab"), "/run", Some("tmpfs"), MsFlags::empty(), options).context("cannot mount /run")?;
     fs::create_dir_all(DIRECTORY).context(format!("cannot create {DIRECTORY}"))
