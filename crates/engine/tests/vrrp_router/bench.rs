@@ -1,0 +1,219 @@
+//! One engine with one router on a bench: a clock that is turned by hand, a peer that says what it is told to.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_engine::engine::{HandOverRules, InterfaceState};
+use mainstay_engine::plan::{
+    AnnouncePolicy, Authentication, Delivery, Plan, Preempt, Priority, Router, Scope, Version,
+    VirtualAddress, Vrid,
+};
+use mainstay_engine::time::{Centis, Instant};
+use mainstay_engine::vrrp::event::VrrpEvent;
+use mainstay_engine::vrrp::packet::{Advert, ChecksumForm, Form, GROUP, LAN_TTL, decode, encode};
+use mainstay_engine::{Engine, Event, Input, Output};
+
+pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+pub(crate) const LOWER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(crate) const HIGHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+pub(crate) const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// A version 2 multicast router with Keepalived's defaults.
+pub(crate) fn router(priority: u8) -> Router {
+    Router {
+        name: "V".to_owned(),
+        interface: "eth0".to_owned(),
+        vrid: Vrid::new(51).expect("not 0"),
+        priority: Priority(priority),
+        version: Version::V2,
+        advert_interval: Centis::new(100),
+        delivery: Delivery::Multicast { group: GROUP },
+        source: None,
+        authentication: Authentication::None,
+        preempt: Preempt::After(Duration::ZERO),
+        addresses: vec![VirtualAddress {
+            address: IpAddr::V4(VIRTUAL),
+            prefix_length: 24,
+            interface: "eth0".to_owned(),
+            label: None,
+            broadcast: None,
+            scope: Scope::Global,
+        }],
+        excluded_addresses: Vec::new(),
+        track_scripts: Vec::new(),
+        track_interfaces: Vec::new(),
+        ignore_own_interface: false,
+        announce: AnnouncePolicy {
+            repeat: 5,
+            delay: 5 * SECOND,
+            refresh: None,
+            refresh_repeat: 1,
+            lower_priority_repeat: 5,
+            lower_priority_delay: 5 * SECOND,
+        },
+    }
+}
+
+/// As [`router`], version 3 with an advert every 100 ms.
+pub(crate) fn fast(priority: u8) -> Router {
+    Router { version: Version::V3, advert_interval: Centis::new(10), ..router(priority) }
+}
+
+pub(crate) struct Bench {
+    pub(crate) engine: Engine,
+    pub(crate) now: Instant,
+    config: Router,
+    /// Everything that was done since the last [`Bench::take`].
+    done: Vec<Output>,
+}
+
+impl Bench {
+    /// A daemon that has just started and has not looked at its interface.
+    pub(crate) fn unaware(config: Router) -> Self {
+        let now = Instant::from_nanos(1_000_000_000_000);
+        let plan = Plan { routers: vec![config.clone()], ..Plan::default() };
+        let mut bench = Self { engine: Engine::new(Arc::new(plan), 1, now), now, config, done: Vec::new() };
+        bench.collect();
+        bench
+    }
+
+    /// A daemon that knows its interface, and what it did so far forgotten.
+    pub(crate) fn new(config: Router) -> Self {
+        let mut bench = Self::unaware(config);
+        bench.link(true);
+        bench.take();
+        bench
+    }
+
+    /// As [`Bench::new`], and after the master-down interval of a LAN on which nobody else is.
+    pub(crate) fn active(config: Router) -> Self {
+        let mut bench = Self::new(config);
+        bench.pass(4 * SECOND);
+        assert_eq!(bench.state(), "active");
+        bench.take();
+        bench
+    }
+
+    pub(crate) fn link(&mut self, running: bool) {
+        let state = Some(InterfaceState { running, addresses: vec![(OWN, 24)] });
+        self.handle(Input::Interface { name: "eth0", state });
+    }
+
+    pub(crate) fn handle(&mut self, input: Input<'_>) {
+        self.engine.handle(input, self.now);
+        self.collect();
+    }
+
+    /// Lets time pass, waking at every deadline.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(deadline) = self.engine.poll_timeout().filter(|deadline| deadline.at <= end) {
+            self.now = deadline.at;
+            self.engine.handle_timeout(self.now);
+            self.collect();
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass without being woken, as a stopped process does.
+    pub(crate) fn oversleep(&mut self, span: Duration) {
+        self.now = self.now + span;
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.engine.handle_timeout(self.now);
+        self.collect();
+    }
+
+    /// How long until the router is active.
+    pub(crate) fn until_active(&mut self) -> Duration {
+        let began = self.now;
+        while self.state() != "active" {
+            let deadline = self.engine.poll_timeout().expect("something is due");
+            self.now = deadline.at;
+            self.wake();
+        }
+        self.now.since(began)
+    }
+
+    /// What another router of this group says.
+    pub(crate) fn advert(&self, source: Ipv4Addr, priority: u8) -> Advert {
+        let Delivery::Multicast { group } = self.config.delivery else {
+            panic!("the bench is a multicast one")
+        };
+        Advert {
+            source,
+            destination: group,
+            ttl: LAN_TTL,
+            vrid: self.config.vrid,
+            priority: Priority(priority),
+            interval: self.config.advert_interval,
+            addresses: vec![VIRTUAL],
+            form: match self.config.version {
+                Version::V2 => Form::V2 { authentication: self.config.authentication.clone() },
+                Version::V3 => Form::V3 { checksum: ChecksumForm::PseudoHeader },
+            },
+        }
+    }
+
+    pub(crate) fn hear(&mut self, source: Ipv4Addr, priority: u8) {
+        let advert = self.advert(source, priority);
+        self.hear_this(&advert);
+    }
+
+    pub(crate) fn hear_this(&mut self, advert: &Advert) {
+        let datagram = encode(advert, 1);
+        self.handle(Input::Datagram { interface: "eth0", datagram: &datagram });
+    }
+
+    pub(crate) fn state(&self) -> String {
+        self.engine.status(self.now).routers[0].state.clone()
+    }
+
+    pub(crate) fn reason(&self) -> String {
+        self.engine.status(self.now).routers[0].reason.clone()
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// What was done since, one word each, in order.
+    pub(crate) fn deeds(&mut self) -> Vec<String> {
+        self.take().iter().filter_map(deed).collect()
+    }
+
+    fn collect(&mut self) {
+        self.done.extend(std::iter::from_fn(|| self.engine.poll_output()));
+    }
+}
+
+/// A short form of everything but the data plane's business and what is only said.
+fn deed(output: &Output) -> Option<String> {
+    Some(match output {
+        Output::SendAdvert { datagram, .. } => {
+            format!("advert {}", decode(datagram).expect("own adverts are sound").priority)
+        }
+        Output::InstallAddress { .. } => "install".to_owned(),
+        Output::RemoveAddress { .. } => "remove".to_owned(),
+        Output::Announce { .. } => "announce".to_owned(),
+        Output::HandOverRules { rules: None, .. } => "no rules".to_owned(),
+        Output::HandOverRules { rules: Some(HandOverRules::Silence { .. }), .. } => "silence".to_owned(),
+        Output::HandOverRules { rules: Some(HandOverRules::Forward { to, .. }), .. } => {
+            format!("forward to {to}")
+        }
+        Output::Exit => "exit".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The events of a kind among what was done.
+pub(crate) fn events(outputs: &[Output]) -> Vec<&VrrpEvent> {
+    let event = |output| match output {
+        &Output::Event(Event::Vrrp(ref event)) => Some(event),
+        _ => None,
+    };
+    outputs.iter().filter_map(event).collect()
+}

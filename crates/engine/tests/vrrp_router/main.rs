@@ -1,0 +1,5 @@
+//! One virtual router, clause by clause: RFC 9568 and, for version 2, RFC 3768, and where Keepalived or mainstay differ.
+
+mod bench;
+mod moves;
+mod rfc;
