@@ -218,17 +218,20 @@ impl Model {
         }
     }
 
-    /// Master-down + skew, the LAN's delay, and the time that each balancer with a broken kernel may try in vain.
+    /// Master-down + skew, the LAN's delay, and what each balancer with a broken kernel costs: the time it may try in
+    /// vain, and one more master-down, because it may die or lose its link before it can say that it gives up. Until
+    /// then its adverts keep the others waiting, as those of any active router do.
     fn longest_gap(&self, router: &Router) -> Duration {
         let broken = self.shadows.iter().filter(|shadow| shadow.installs_failed).count();
         let in_vain = master_down(router, Priority::LOWEST) + limits::ADDRESS_RENEWAL * 2 + LONGEST_WAKE * 2;
+        let unsaid = master_down(router, Priority::LOWEST) + LONGEST_DELAY;
         let taken = if self.address_taken { limits::ADDRESS_RENEWAL + LONGEST_WAKE } else { Duration::ZERO };
         master_down(router, Priority::LOWEST)
             + skew(router, Priority::LOWEST)
             + LONGEST_DELAY
             + LONGEST_WAKE * 2
             + taken
-            + in_vain * u32::try_from(broken).expect("few balancers")
+            + (in_vain + unsaid) * u32::try_from(broken).expect("few balancers")
     }
 
     /// What must hold on a LAN that has been whole and quiet for 2 × master-down.
