@@ -105,6 +105,7 @@ fn fill_in_checksum(bytes: &mut [u8], at: usize) {
 fn assert_reads(datagram: &[u8]) {
     match decode(datagram) {
         Ok(advert) => {
+            assert!(advert.interval.count() > 0 && !advert.addresses.is_empty(), "{advert:?} means nothing");
             assert_eq!(peek(datagram), Some((advert.source, advert.vrid)), "a glance sees the same");
             assert_eq!(decode(&encode(&advert, 1)).as_ref(), Ok(&advert), "written and read again");
         }
