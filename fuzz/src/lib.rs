@@ -1,0 +1,23 @@
+//! What has to hold for any bytes that come from outside.
+//!
+//! Owns [`TARGETS`]. libFuzzer looks for bytes that break it (`fuzz_targets`), and `crates/mainstay/tests/fuzz_corpus.rs`
+//! replays the corpus, so both call the same functions.
+
+mod admin;
+mod configuration;
+mod vrrp;
+
+pub use admin::admin_request;
+pub use configuration::{haproxy_cfg, keepalived_conf};
+pub use vrrp::vrrp_datagram;
+
+/// Panics if something does not hold for the bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target and its name.
+pub const TARGETS: [(&str, Target); 4] = [
+    ("admin_request", admin_request),
+    ("haproxy_cfg", haproxy_cfg),
+    ("keepalived_conf", keepalived_conf),
+    ("vrrp_datagram", vrrp_datagram),
+];
