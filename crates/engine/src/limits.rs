@@ -46,6 +46,10 @@ pub const COMPLAINT_CHANGED: Duration = Duration::from_secs(1);
 /// Complaints one router remembers: more than a LAN has balancers, and little memory for a flood of forged sources.
 pub const COMPLAINTS: usize = 64;
 
+/// The least a hand-over waits for a successor before [`HAND_OVER_MARGIN`]: a version 3 router that never followed this one
+/// may reckon its skew by its own interval, the usual second, however short this one's is.
+pub const HAND_OVER_LEAST: Duration = Duration::from_secs(1);
+
 /// Added to the time a hand-over waits for a successor, for its advert to cross the LAN and be read.
 pub const HAND_OVER_MARGIN: Duration = Duration::from_millis(100);
 

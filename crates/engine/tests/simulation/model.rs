@@ -67,7 +67,8 @@ impl Model {
 
     /// Four intervals cover every successor's patience (three adverts and a skew below one more), and a margin.
     pub(crate) fn longest_hand_over(&self) -> Duration {
-        self.longest_interval * 4 + limits::HAND_OVER_MARGIN + LONGEST_WAKE * 2
+        let patience = (self.longest_interval * 4).max(limits::HAND_OVER_LEAST);
+        patience + limits::HAND_OVER_MARGIN + LONGEST_WAKE * 2
     }
 
     pub(crate) fn begin_chaos(&mut self) {

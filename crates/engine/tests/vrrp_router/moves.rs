@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mainstay_engine::admin::{Reply, Request};
-use mainstay_engine::limits::{ADDRESS_LIFETIME, ADDRESS_RENEWAL, HAND_OVER_DRAIN, INSTALL_HOLD};
+use mainstay_engine::limits::{
+    ADDRESS_LIFETIME, ADDRESS_RENEWAL, HAND_OVER_DRAIN, HAND_OVER_LEAST, HAND_OVER_MARGIN, INSTALL_HOLD,
+};
 use mainstay_engine::plan::{AnnouncePolicy, Router};
 use mainstay_engine::vrrp::event::VrrpEvent;
 use mainstay_engine::{Input, Output};
 
-use crate::bench::{Bench, HIGHER, LOWER, SECOND, VIRTUAL, events, router};
+use crate::bench::{Bench, HIGHER, LOWER, SECOND, VIRTUAL, events, fast, router};
 
 fn count(deeds: &[String], deed: &str) -> usize {
     deeds.iter().filter(|done| *done == deed).count()
@@ -66,6 +68,27 @@ fn a_stop_without_a_successor_is_bounded() {
     let deeds = bench.deeds();
     assert_eq!(count(&deeds, "advert 0"), 5, "said at every interval: {deeds:?}");
     assert_eq!(deeds[deeds.len() - 2..], ["remove", "exit"]);
+}
+
+#[test]
+fn a_successor_with_another_interval_has_a_second_too() {
+    let mut bench = Bench::active(fast(120));
+    bench.handle(Input::Stop);
+    bench.pass(HAND_OVER_LEAST);
+    assert_eq!(bench.state(), "handing over");
+    bench.pass(HAND_OVER_MARGIN);
+    assert_eq!(bench.state(), "stopped");
+}
+
+#[test]
+fn a_stop_lets_a_drain_that_is_under_way_end() {
+    let mut bench = Bench::active(router(100));
+    bench.hear(HIGHER, 120);
+    bench.take();
+    bench.handle(Input::Stop);
+    assert_eq!((bench.state().as_str(), bench.deeds()), ("stopped", Vec::new()));
+    bench.pass(HAND_OVER_DRAIN);
+    assert_eq!(bench.deeds(), ["remove", "no rules", "exit"]);
 }
 
 #[test]

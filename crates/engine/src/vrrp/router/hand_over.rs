@@ -34,9 +34,10 @@ pub(super) enum Purpose {
 
 /// How long a successor may take: even if it misses every priority 0, its master-down interval ends within four advert
 /// intervals, three missed adverts and a skew that is below one more (below a second in version 2, whose shortest
-/// interval that is).
+/// interval that is). Whoever hears a priority 0 needs no longer than its skew, see [`limits::HAND_OVER_LEAST`].
 fn bound(config: &Config) -> Duration {
-    config.advert_interval.to_duration() * (MISSED_ADVERTS + 1) + limits::HAND_OVER_MARGIN
+    let patience = config.advert_interval.to_duration() * (MISSED_ADVERTS + 1);
+    patience.max(limits::HAND_OVER_LEAST) + limits::HAND_OVER_MARGIN
 }
 
 impl Router {
@@ -49,6 +50,11 @@ impl Router {
                 self.state = State::HandingOver(HandOver { purpose: Purpose::Stop, ..hand_over });
             }
             State::Active if self.has_peers() => self.hand_over(Purpose::Stop, now),
+            // It gave its addresses away already; the connections it keeps them for still have their time.
+            State::Backup if self.addresses.drains() => {
+                self.timers.clear(Timer::ActiveDown);
+                self.enter(State::Stopped, STOPPED.to_owned(), now);
+            }
             State::Initialize | State::Backup | State::Active | State::Fault => self.stop(now),
         }
         self.check_invariants();

@@ -429,15 +429,15 @@ impl Router {
 
     /// `Active_Down_Interval` (RFC 9568 §6.1).
     fn master_down(&self) -> Duration {
-        self.active_interval.to_duration() * MISSED_ADVERTS + self.skew()
+        self.active_interval.to_duration() * MISSED_ADVERTS + self.skew_under(self.active_interval)
     }
 
     /// `Skew_Time`: the share of a second (RFC 3768 §6.1) or of the active router's interval (RFC 9568 §6.1) that a
     /// router's priority is below 256.
-    fn skew(&self) -> Duration {
+    fn skew_under(&self, active_interval: Centis) -> Duration {
         let unit = match self.config.version {
             Version::V2 => Duration::from_secs(1),
-            Version::V3 => self.active_interval.to_duration(),
+            Version::V3 => active_interval.to_duration(),
         };
         unit * (256 - u32::from(self.priority().0)) / 256
     }

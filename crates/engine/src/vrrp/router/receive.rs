@@ -156,10 +156,10 @@ impl Router {
     /// RFC 9568 §6.4.2.
     fn hear_as_backup(&mut self, advert: &Advert, now: Instant) {
         if advert.priority == Priority::RELEASE {
-            // The skew by the interval of the one who lets go: it waits so many of those, not of ours.
-            self.active_interval = self.interval_under(advert);
+            // By the interval of the one who lets go, also if this router never followed it: that one waits no longer.
             // "Sooner": one who hands over says so again and again, which must not put the takeover off.
-            self.timers.set_sooner(Timer::ActiveDown, now, self.skew());
+            let skew = self.skew_under(self.interval_under(advert));
+            self.timers.set_sooner(Timer::ActiveDown, now, skew);
         } else if self.yields_to(advert.priority, now) {
             self.follow(advert, now);
             return;
