@@ -32,11 +32,11 @@ pub(super) fn lower_command(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> O
                 codes::DATA_PLANE,
                 word.span,
                 format!(
-                    "`{}` asks whether mainstay's own data plane serves: HAProxy does not run here",
+                    "`{}` asks whether mainstay's own data plane serves; without a haproxy.cfg it has none, and runs this",
                     word.text
                 ),
             )
-            .label("answered by mainstay, without a process"),
+            .label("looks for a process named haproxy"),
         );
         return Some(ScriptCommand::DataPlaneServes { written: word.text.clone() });
     }
