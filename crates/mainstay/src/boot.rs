@@ -85,9 +85,13 @@ fn read_plan(args: &ConfigurationArgs) -> Result<Plan, String> {
             Level::Note => tracing::debug!("{line}"),
         }
     }
-    plan.ok_or_else(|| {
-        "the configuration is not valid, and nothing was started; `mainstay check` shows where".to_owned()
-    })
+    let plan =
+        plan.ok_or("the configuration is not valid, and nothing was started; `mainstay check` shows where")?;
+    if plan.frontends.is_empty() && plan.routers.is_empty() {
+        return Err("there is nothing to do: the configuration has neither a frontend nor a virtual router"
+            .to_owned());
+    }
+    Ok(plan)
 }
 
 fn service_threads() -> io::Result<Runtime> {

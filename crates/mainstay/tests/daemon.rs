@@ -177,6 +177,16 @@ fn a_bad_file_starts_nothing() {
 }
 
 #[test]
+fn a_file_without_a_frontend_is_nothing_to_run() {
+    let place = Place::new("nothing");
+    let defaults = place.write("defaults.cfg", "defaults\n    timeout connect 5s\n");
+    let socket = place.file("socket");
+    let (code, _, stderr) = output(&["run", "--haproxy-cfg", &defaults, "--socket", &socket]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("neither a frontend nor a virtual router"), "{stderr}");
+}
+
+#[test]
 fn a_port_in_use_names_its_holder() {
     let place = Place::new("port");
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
