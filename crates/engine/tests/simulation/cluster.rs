@@ -30,6 +30,8 @@ struct Group {
     number: usize,
     version: u8,
     interval: &'static str,
+    /// Whether every balancer has an interval of its own, which version 3 allows.
+    mixed: bool,
     unicast: bool,
     password: bool,
     addresses: usize,
@@ -49,16 +51,21 @@ impl Cluster {
 impl Group {
     fn new(number: usize, random: &mut Random) -> Self {
         let version = random.pick(&[2, 3]);
-        let intervals: &[&str] = if version == 2 { &["1", "1", "2"] } else { &["0.1", "0.2", "0.5", "1"] };
+        let intervals = intervals(version);
         Self {
             number,
             version,
             interval: random.pick(intervals),
+            mixed: version == 3 && random.percent(30),
             unicast: random.percent(50),
             password: version == 2 && random.percent(60),
             addresses: 1 + random.index(2),
         }
     }
+}
+
+fn intervals(version: u8) -> &'static [&'static str] {
+    if version == 2 { &["1", "1", "2"] } else { &["0.1", "0.2", "0.5", "1"] }
 }
 
 /// The address of a balancer on the LAN.
@@ -84,7 +91,8 @@ fn text(node: usize, nodes: usize, groups: &[Group], owner: bool, random: &mut R
         };
         let owns = owner && (node + group.number).is_multiple_of(nodes);
         let priority = if owns { 255 } else { priority };
-        let Group { number, version, interval, .. } = group;
+        let Group { number, version, .. } = group;
+        let interval = if group.mixed { random.pick(intervals(*version)) } else { group.interval };
         let _ = writeln!(
             text,
             "vrrp_instance V{number} {{\n    state BACKUP\n    interface eth0\n    version {version}\n    \

@@ -111,6 +111,11 @@ impl Model {
         self.shadows[node].woke = true;
     }
 
+    /// Whether something that a balancer was told had not settled at `then`.
+    pub(crate) fn was_settling(&self, node: usize, then: Instant) -> bool {
+        self.shadows[node].settled > then
+    }
+
     /// Looks again whether a balancer could serve, and if so from when on.
     pub(crate) fn judge_willingness(&mut self, node: usize, it: &Node, from: Instant) {
         let faults = it.plan.routers.iter().any(|router| !script_allows(router, it.script_passes));
@@ -210,7 +215,7 @@ impl Model {
             for (node, shadow) in self.shadows.iter().enumerate() {
                 let Some(willing) = shadow.willing_from.filter(|&from| from <= now) else { continue };
                 let gap = now.since(willing.max(gap_from));
-                let bound = self.longest_gap(&nodes[node].plan.routers[group]);
+                let bound = self.longest_gap(group, nodes);
                 assert!(
                     gap <= bound,
                     "group {group}: {node} could serve and nobody did for {gap:?} > {bound:?}"
@@ -222,13 +227,18 @@ impl Model {
     /// Master-down + skew, the LAN's delay, and what each balancer with a broken kernel costs: the time it may try in
     /// vain, and one more master-down, because it may die or lose its link before it can say that it gives up. Until
     /// then its adverts keep the others waiting, as those of any active router do.
-    fn longest_gap(&self, router: &Router) -> Duration {
+    /// In version 3 a router waits by the interval of whom it followed, so the longest counts.
+    fn longest_gap(&self, group: usize, nodes: &[Node]) -> Duration {
+        let longest = |span: fn(&Router, Priority) -> Duration| {
+            nodes.iter().map(|it| span(&it.plan.routers[group], Priority::LOWEST)).max().unwrap_or_default()
+        };
+        let (patience, skew) = (longest(master_down), longest(skew));
         let broken = self.shadows.iter().filter(|shadow| shadow.installs_failed).count();
-        let in_vain = master_down(router, Priority::LOWEST) + limits::ADDRESS_RENEWAL * 2 + LONGEST_WAKE * 2;
-        let unsaid = master_down(router, Priority::LOWEST) + LONGEST_DELAY;
+        let in_vain = patience + limits::ADDRESS_RENEWAL * 2 + LONGEST_WAKE * 2;
+        let unsaid = patience + LONGEST_DELAY;
         let taken = if self.address_taken { limits::ADDRESS_RENEWAL + LONGEST_WAKE } else { Duration::ZERO };
-        master_down(router, Priority::LOWEST)
-            + skew(router, Priority::LOWEST)
+        patience
+            + skew
             + LONGEST_DELAY
             + LONGEST_WAKE * 2
             + taken

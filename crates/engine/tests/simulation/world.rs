@@ -262,13 +262,16 @@ impl World {
 
     fn wake(&mut self, node: usize) {
         let target = &mut self.nodes[node];
+        // A script does not run while its balancer sleeps, so one that had not settled begins again.
+        let settling = self.model.was_settling(node, target.life_since);
+        let settles = if settling { script_settles(&target.plan) } else { Duration::ZERO };
         if target.life == Life::Suspended {
             target.stretch_lifetimes(self.now.since(target.life_since));
         }
         (target.life, target.life_since) = (Life::Running, self.now);
         self.watch_lifetimes(node);
         self.model.woke(node);
-        self.model.judge_willingness(node, &self.nodes[node], self.now);
+        self.model.judge_willingness(node, &self.nodes[node], self.now + settles);
         self.turn(node);
     }
 
