@@ -60,7 +60,7 @@ pub struct RouterStatus {
     pub vrid: u8,
     /// `active`, `backup`, `fault`, `initialize`, `handing over` or `stopped`.
     pub state: String,
-    /// Why it is in that state, as a sentence: "backup because 192.168.2.141 advertises 120 > 100".
+    /// Why it is in that state, as a sentence: "backup because 192.168.2.141 advertises priority 120 > 100".
     pub reason: String,
     /// How long it has been in that state.
     #[serde(with = "seconds")]

@@ -1,9 +1,10 @@
-//! What the tests of both configuration languages share: fixtures, and findings in a short form.
+//! What the tests of both configuration languages share: fixtures and mutations of them, and findings in a short form.
 
 use std::path::PathBuf;
 
 use mainstay_engine::config::diagnostic::{Diagnostic, Level};
 use mainstay_engine::config::source::{Sources, Span};
+use proptest::prelude::*;
 
 /// Whether any finding is an error.
 pub(crate) fn refused(diagnostics: &[Diagnostic]) -> bool {
@@ -81,6 +82,25 @@ pub(crate) fn fixtures(test: &str) -> Vec<String> {
     names.sort();
     assert!(names.len() > 10, "the fixtures are in {}", directory.display());
     names
+}
+
+/// A fixture of the test `test` with some of it cut out or replaced by other words.
+pub(crate) fn mutation(
+    test: &'static str,
+    word: impl Strategy<Value = String>,
+) -> impl Strategy<Value = String> {
+    let edit = (any::<prop::sample::Index>(), 0..40_usize, word);
+    (proptest::sample::select(fixtures(test)), prop::collection::vec(edit, 1..6)).prop_map(
+        move |(name, edits)| {
+            let mut text: Vec<char> = fixture(test, &name).chars().collect();
+            for (at, length, new) in edits {
+                let at = at.index(text.len() + 1);
+                let end = (at + length).min(text.len());
+                text.splice(at..end, new.chars());
+            }
+            text.into_iter().collect()
+        },
+    )
 }
 
 fn directory(test: &str) -> PathBuf {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::config_support::assert_inside;
-use crate::support::{Loaded, fixture, fixtures, load};
+use crate::config_support::{assert_inside, mutation};
+use crate::support::{Loaded, fixture, load};
 
 fn check(text: &str) -> Loaded {
     let loaded = load(text);
@@ -34,20 +34,6 @@ fn any_word() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A fixture with some of it cut out, doubled or replaced.
-fn mutation() -> impl Strategy<Value = String> {
-    let edit = (any::<prop::sample::Index>(), 0..40_usize, any_word());
-    (proptest::sample::select(fixtures()), prop::collection::vec(edit, 1..6)).prop_map(|(name, edits)| {
-        let mut text: Vec<char> = fixture(&name).chars().collect();
-        for (at, length, new) in edits {
-            let at = at.index(text.len() + 1);
-            let end = (at + length).min(text.len());
-            text.splice(at..end, new.chars());
-        }
-        text.into_iter().collect()
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -62,7 +48,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_files_are_read(text in mutation()) {
+    fn mutated_files_are_read(text in mutation("keepalived_config", any_word())) {
         check(&text);
     }
 

@@ -248,11 +248,16 @@ impl Router {
     }
 
     fn renew(&mut self, now: Instant) {
+        self.install_all();
+        self.timers.set(Timer::Renewal, now, limits::ADDRESS_RENEWAL);
+    }
+
+    /// Gives every address a whole lifetime from now on.
+    pub(super) fn install_all(&mut self) {
         let addresses: Vec<_> = self.all_addresses().cloned().collect();
         for address in addresses {
             self.install(address);
         }
-        self.timers.set(Timer::Renewal, now, limits::ADDRESS_RENEWAL);
     }
 
     fn install(&mut self, address: VirtualAddress) {

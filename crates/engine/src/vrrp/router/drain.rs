@@ -9,23 +9,22 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Router, Timer};
 use crate::engine::{HandOverRules, Output};
-use crate::limits::{ADDRESS_LIFETIME, HAND_OVER_DRAIN};
+use crate::limits::HAND_OVER_DRAIN;
+use crate::plan::VirtualAddress;
 use crate::time::Instant;
 use crate::vrrp::event::VrrpEvent;
 
 impl Router {
-    /// Lets the addresses go to a successor that was heard: at once, or when the connections had time to end.
+    /// Lets the addresses that it holds go to a successor that was heard: at once, or when the connections had time to end.
     pub(super) fn release_to_successor(&mut self, now: Instant) {
         let addresses = self.drainable();
-        if addresses.is_empty() || !self.addresses.held() {
+        if addresses.is_empty() {
             return self.release_addresses();
         }
         // The rules come first: nothing of this host may answer for the addresses once the successor does.
         self.hand_over_rules(Some(HandOverRules::Silence { addresses }));
-        let held: Vec<_> = self.all_addresses().cloned().collect();
-        for address in held {
-            self.outputs.push_back(Output::InstallAddress { address, lifetime: Some(ADDRESS_LIFETIME) });
-        }
+        // For the last time: nothing renews them any more.
+        self.install_all();
         self.addresses.let_drain();
         self.timers.set(Timer::DrainEnd, now, HAND_OVER_DRAIN);
     }
@@ -88,7 +87,7 @@ impl Router {
     /// The addresses, if all of them are IPv4 and on the interface that adverts come by: only there it is known whom the
     /// frames of others should go to. Otherwise none.
     fn drainable(&self) -> Vec<Ipv4Addr> {
-        let ipv4 = |own: &crate::plan::VirtualAddress| match own.address {
+        let ipv4 = |own: &VirtualAddress| match own.address {
             IpAddr::V4(address) if own.interface == self.config.interface => Some(address),
             _ => None,
         };

@@ -106,7 +106,7 @@ impl fmt::Display for Mismatch {
                 )
             }
             Self::AddressCount { theirs, ours } => {
-                write!(f, "it has {theirs} virtual addresses, this router {ours}")
+                write!(f, "it has another number of virtual addresses: {theirs}, this router {ours}")
             }
             Self::Destination(destination) if destination.is_multicast() => {
                 write!(f, "it sends to the group {destination}, this router expects another way of delivery")
