@@ -25,8 +25,13 @@ const OUTSIDE: &str = "MAINSTAY_LAB_OUTSIDE";
 const ORDINARY: &str = "MAINSTAY_LAB_ORDINARY_USER";
 
 /// Programs the lab calls, and the Debian package each comes from.
-const TOOLS: [(&str, &str); 4] =
-    [("unshare", "util-linux"), ("setpriv", "util-linux"), ("ip", "iproute2"), ("mount", "mount")];
+const TOOLS: [(&str, &str); 5] = [
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("ip", "iproute2"),
+    ("mount", "mount"),
+    ("nft", "nftables"),
+];
 
 /// Where the calling process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
