@@ -32,7 +32,7 @@ pub(super) fn lower_command(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> O
                 codes::DATA_PLANE,
                 word.span,
                 format!(
-                    "`{}` asks whether mainstay's own data plane serves; without a haproxy.cfg it has none, and runs this",
+                    "`{}` asks whether mainstay's own data plane serves; without a frontend it has none, and runs this",
                     word.text
                 ),
             )
