@@ -21,7 +21,7 @@ use mainstay_engine::{Engine, Input, Output, Plan};
 const KEEPALIVED_CONF: &str = include_str!("vrrp.conf");
 
 const INTERFACE: &str = "eth0";
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 3));
 
 /// Long enough for every router to become active when nobody is heard.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -188,7 +188,7 @@ impl Machine {
                 assert_eq!((interface.as_str(), advert.source), (INTERFACE, OWN));
                 assert_eq!(advert.destination, *destination);
                 for address in advert.addresses {
-                    assert!(self.is_virtual(address.into()), "{address} is advertised and not planned");
+                    assert!(self.is_virtual(address), "{address} is advertised and not planned");
                 }
             }
             Output::InstallAddress { address, .. } | Output::RemoveAddress { address } => {

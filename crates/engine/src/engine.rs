@@ -103,8 +103,9 @@ pub enum Input<'a> {
 pub struct InterfaceState {
     /// Administratively up, with a carrier.
     pub running: bool,
-    /// Its IPv4 addresses with their prefix lengths, primary ones first, virtual ones included.
-    pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// Its addresses with their prefix lengths, primary ones first, virtual ones included; those that duplicate address
+    /// detection has not cleared yet are left out.
+    pub addresses: Vec<(IpAddr, u8)>,
 }
 
 /// What the kernel does with frames while addresses move. It ends by itself after twice
@@ -128,12 +129,12 @@ pub enum HandOverRules {
 /// Everything the daemon can ever do.
 #[derive(Debug)]
 pub enum Output {
-    /// Put this IPv4 datagram on the wire as it is.
+    /// Put this IP datagram on the wire as it is.
     SendAdvert {
         /// The interface it leaves by.
         interface: String,
         /// Where it goes; the same as in its header.
-        destination: Ipv4Addr,
+        destination: IpAddr,
         /// The whole datagram, from its IP header on.
         datagram: Vec<u8>,
     },
@@ -149,7 +150,7 @@ pub enum Output {
         /// The address.
         address: VirtualAddress,
     },
-    /// Broadcast one gratuitous ARP request for an address.
+    /// Announce an address once: a gratuitous ARP request, or an unsolicited neighbour advertisement.
     Announce {
         /// The interface whose hardware address it carries.
         interface: String,

@@ -4,7 +4,7 @@
 //! default. A plan is immutable, and everything in it has been checked: references are indices that exist, ranges hold.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -298,13 +298,21 @@ pub struct Router {
     pub advert_interval: Centis,
     /// To whom adverts go.
     pub delivery: Delivery,
-    /// Source address of adverts; the interface's first address when `None`.
-    pub source: Option<Ipv4Addr>,
+    /// Source address of adverts; the interface's first address that fits when `None`.
+    pub source: Option<IpAddr>,
+    /// The one form of checksum to send (`v3_checksum_as_v2`, `old_unicast_checksum`); `None` sends the one that the
+    /// group's other routers were heard to send.
+    pub checksum: Option<ChecksumForm>,
+    /// Adverts that may be missed before a backup takes over (`down_timer_adverts`; RFC 9568 §6.1 has 3).
+    pub missed_adverts: u8,
+    /// Whether further adverts of the active router that a backup follows are taken whatever TTL and addresses they have
+    /// (`skip_check_adv_addr`).
+    pub trusts_active_router: bool,
     /// How adverts are authenticated.
     pub authentication: Authentication,
     /// Whether to take over from an active router with a lower priority.
     pub preempt: Preempt,
-    /// Addresses in the advert, which the active router owns; never empty.
+    /// Addresses in the advert, which the active router owns; never empty, and all of one family.
     pub addresses: Vec<VirtualAddress>,
     /// Addresses that move along but are not in the advert (`virtual_ipaddress_excluded`).
     pub excluded_addresses: Vec<VirtualAddress>,
@@ -316,6 +324,49 @@ pub struct Router {
     pub ignore_own_interface: bool,
     /// How addresses are announced.
     pub announce: AnnouncePolicy,
+}
+
+impl Router {
+    /// The family of its adverts and of all addresses in them.
+    pub fn family(&self) -> Family {
+        self.addresses.first().map_or(Family::Ipv4, |own| Family::of(own.address))
+    }
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
+    /// The address that is no address.
+    pub const fn unspecified(self) -> IpAddr {
+        match self {
+            Self::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Self::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
 }
 
 /// A VRRP virtual router identifier, 1 to 255 (RFC 9568 §5.2.3).
@@ -375,16 +426,52 @@ pub enum Version {
 pub enum Delivery {
     /// To the group, with the TTL of 255 that proves a sender is on the LAN.
     Multicast {
-        /// The group's address, 224.0.0.18 by default.
-        group: Ipv4Addr,
+        /// The group's address, 224.0.0.18 or ff02::12 by default.
+        group: IpAddr,
     },
     /// To each peer.
     Unicast {
         /// The peers; may be empty, for a balancer without one.
-        peers: Vec<Ipv4Addr>,
+        peers: Vec<UnicastPeer>,
         /// TTL of adverts sent.
         ttl: u8,
+        /// Whether adverts of others than the peers are refused (`check_unicast_src`).
+        only_peers: bool,
     },
+}
+
+/// Another balancer that gets adverts of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnicastPeer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The lowest TTL with which its adverts may arrive (`min_ttl`).
+    pub min_ttl: u8,
+    /// The highest (`max_ttl`).
+    pub max_ttl: u8,
+}
+
+/// What the checksum of a version 3 advert covers besides the message. Over IPv4 implementations disagree; over IPv6 all
+/// cover the pseudo-header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChecksumForm {
+    /// A pseudo-header with the real destination, as Keepalived 2.2 sends it (RFC 5798 §5.2.8).
+    PseudoHeader,
+    /// A pseudo-header with 224.0.0.18 whatever the destination: Keepalived up to 1.3.6, and FRR, in unicast.
+    GroupPseudoHeader,
+    /// Nothing (RFC 9568 §5.2.8; Holo, and Keepalived with `v3_checksum_as_v2`).
+    MessageOnly,
+}
+
+impl fmt::Display for ChecksumForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PseudoHeader => "with a pseudo-header",
+            Self::GroupPseudoHeader => "with a pseudo-header for 224.0.0.18",
+            Self::MessageOnly => "without a pseudo-header",
+        })
+    }
 }
 
 /// How adverts are authenticated.

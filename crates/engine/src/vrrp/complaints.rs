@@ -3,7 +3,7 @@
 //! Owns [`Complaints`]. What a complaint says is decided elsewhere; this only decides whether it is said again.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::limits;
 use crate::time::Instant;
@@ -11,7 +11,7 @@ use crate::time::Instant;
 /// The complaints of one router, by subject and the peer they are about.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints {
-    made: BTreeMap<(&'static str, Ipv4Addr), Complaint>,
+    made: BTreeMap<(&'static str, IpAddr), Complaint>,
 }
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Complaints {
     pub(crate) fn worth_saying(
         &mut self,
         subject: &'static str,
-        peer: Ipv4Addr,
+        peer: IpAddr,
         detail: &str,
         now: Instant,
     ) -> bool {
@@ -51,11 +51,12 @@ impl Complaints {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use super::*;
 
-    const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
     fn at(millis: u64) -> Instant {
         Instant::default() + Duration::from_millis(millis)
@@ -67,7 +68,10 @@ mod tests {
         assert!(complaints.worth_saying("interval", PEER, "2 s", at(0)));
         assert!(!complaints.worth_saying("interval", PEER, "2 s", at(59_999)));
         assert!(complaints.worth_saying("password", PEER, "", at(500)), "another subject");
-        assert!(complaints.worth_saying("interval", Ipv4Addr::LOCALHOST, "2 s", at(500)), "another peer");
+        assert!(
+            complaints.worth_saying("interval", Ipv4Addr::LOCALHOST.into(), "2 s", at(500)),
+            "another peer"
+        );
         assert!(!complaints.worth_saying("interval", PEER, "3 s", at(999)));
         assert!(complaints.worth_saying("interval", PEER, "3 s", at(1000)));
         assert!(complaints.worth_saying("interval", PEER, "3 s", at(61_000)));
@@ -76,8 +80,9 @@ mod tests {
     #[test]
     fn a_flood_of_strangers_is_bounded() {
         let mut complaints = Complaints::default();
-        let said =
-            (0..10_000).filter(|&n| complaints.worth_saying("type", Ipv4Addr::from(n), "", at(1))).count();
+        let said = (0..10_000)
+            .filter(|&n| complaints.worth_saying("type", Ipv4Addr::from(n).into(), "", at(1)))
+            .count();
         assert_eq!(said, limits::COMPLAINTS);
         assert!(complaints.worth_saying("type", PEER, "", at(60_001)), "room again after a minute");
     }

@@ -1,7 +1,7 @@
 //! What is worth saying about virtual routers, their peers and what they track.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -52,7 +52,7 @@ pub enum VrrpEvent {
         /// The router's name.
         router: String,
         /// Who has them now; `None` when nobody was heard in time.
-        successor: Option<Ipv4Addr>,
+        successor: Option<IpAddr>,
         /// How long it took, in seconds.
         took: f64,
     },
@@ -119,7 +119,7 @@ pub enum VrrpEvent {
         /// The router's name.
         router: String,
         /// The peer's address.
-        peer: Ipv4Addr,
+        peer: IpAddr,
         /// The stable name of what differs, as in `status`.
         mismatch: &'static str,
         /// What differs, as a sentence.
@@ -130,7 +130,7 @@ pub enum VrrpEvent {
         /// The router's name.
         router: String,
         /// The other router's address.
-        peer: Ipv4Addr,
+        peer: IpAddr,
         /// The other router's priority.
         priority: Priority,
     },
@@ -139,7 +139,7 @@ pub enum VrrpEvent {
         /// The router's name.
         router: String,
         /// Its address.
-        peer: Ipv4Addr,
+        peer: IpAddr,
     },
     /// A tracked script turned good.
     ScriptGood {

@@ -5,6 +5,7 @@
 
 mod complaints;
 pub mod event;
+mod ip;
 pub mod packet;
 mod phrase;
 mod router;
@@ -13,14 +14,13 @@ mod testing;
 pub mod track;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use self::packet::Malformed;
 use self::router::{Conditions, Link, Router};
 use self::track::{Interfaces, ScriptOutcome, Scripts};
 use crate::admin::{RouterStatus, ScriptStatus};
 use crate::engine::{InterfaceState, Output};
-use crate::plan::{Plan, Priority, Router as Config, ScriptId, VirtualAddress, Vrid};
+use crate::plan::{Delivery, Family, Plan, Priority, Router as Config, ScriptId, VirtualAddress, Vrid};
 use crate::time::{Deadline, Instant};
 
 /// All virtual routers of a plan.
@@ -51,15 +51,17 @@ impl Vrrp {
         let on_interface = self.routers.iter_mut().filter(|router| router.config().interface == interface);
         match packet::decode(datagram) {
             Ok(advert) => on_interface
-                .filter(|router| router.config().vrid == advert.vrid)
+                .filter(|router| is_for(router.config(), advert.source, advert.vrid))
                 .for_each(|router| router.handle_advert(&advert, now)),
             Err(malformed) => {
                 let known = packet::peek(datagram);
                 // Where the virtual router cannot be read, it may be any.
                 on_interface
-                    .filter(|router| known.is_none_or(|(_, vrid)| router.config().vrid == vrid))
+                    .filter(|router| known.is_none_or(|(from, vrid)| is_for(router.config(), from, vrid)))
                     .for_each(|router| {
-                        count_malformed(router, known.map(|(sender, _)| sender), malformed, now);
+                        let unknown = || router.config().family().unspecified();
+                        let sender = known.map_or_else(unknown, |(sender, _)| sender);
+                        router.handle_malformed(sender, malformed, now);
                     });
             }
         }
@@ -102,7 +104,8 @@ impl Vrrp {
     ) {
         let concerned = |router: &&mut Router| {
             let config = router.config();
-            config.interface == interface && config.vrid == vrid
+            // These rules are for IPv4 alone.
+            config.interface == interface && config.vrid == vrid && config.family() == Family::Ipv4
         };
         if let Some(router) = self.routers.iter_mut().find(concerned) {
             router.handle_hand_over_rules_failed(reason, now);
@@ -204,8 +207,9 @@ impl Vrrp {
     }
 }
 
-fn count_malformed(router: &mut Router, sender: Option<Ipv4Addr>, malformed: Malformed, now: Instant) {
-    router.handle_malformed(sender.unwrap_or(Ipv4Addr::UNSPECIFIED), malformed, now);
+/// Whether what `sender` says about `vrid` is about this router: each family has its own virtual routers.
+fn is_for(config: &Config, sender: IpAddr, vrid: Vrid) -> bool {
+    config.vrid == vrid && config.family() == Family::of(sender)
 }
 
 fn conditions(config: &Config, scripts: &Scripts, interfaces: &Interfaces) -> Conditions {
@@ -229,12 +233,28 @@ fn link(config: &Config, interfaces: &Interfaces) -> Link {
     }
 }
 
-/// The first address that is not a virtual one, unless this balancer owns the virtual ones.
-fn first_own_address(config: &Config, state: &InterfaceState) -> Option<Ipv4Addr> {
-    let is_virtual = |address: Ipv4Addr| {
+/// The first address that is not a virtual one, unless this balancer owns the virtual ones. Over IPv6 it is link-local
+/// (RFC 9568 §5.1.2.1), unless the peers are named by other addresses, which a link-local one cannot reach.
+fn first_own_address(config: &Config, state: &InterfaceState) -> Option<IpAddr> {
+    let is_virtual = |address: IpAddr| {
         let mut all = config.addresses.iter().chain(&config.excluded_addresses);
-        all.any(|own| own.address == IpAddr::V4(address))
+        all.any(|own| own.address == address)
+    };
+    let scope_fits = |address: IpAddr| match (address, &config.delivery) {
+        (IpAddr::V4(_), _) => true,
+        (IpAddr::V6(own), Delivery::Unicast { peers, .. }) => {
+            peers.iter().all(|peer| is_link_local(&peer.address) == own.is_unicast_link_local())
+        }
+        (IpAddr::V6(own), Delivery::Multicast { .. }) => own.is_unicast_link_local(),
     };
     let mut addresses = state.addresses.iter().map(|&(address, _)| address);
-    addresses.find(|&address| config.priority == Priority::OWNER || !is_virtual(address))
+    addresses.find(|&address| {
+        Family::of(address) == config.family()
+            && scope_fits(address)
+            && (config.priority == Priority::OWNER || !is_virtual(address))
+    })
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }

@@ -1,30 +1,27 @@
-//! The wire format of VRRP over IPv4: RFC 9568 (version 3) and RFC 3768 with RFC 2338's password (version 2).
+//! The wire format of VRRP: RFC 9568 (version 3, over IPv4 and IPv6) and RFC 3768 with RFC 2338's password (version 2).
 //!
-//! Owns [`Advert`], [`encode`] and [`decode`]. Both start at the IPv4 header, because that is what a raw socket gives
+//! Owns [`Advert`], [`encode`] and [`decode`]. Both start at the IP header, because that is what a raw socket gives
 //! and takes. What an advert means to a router, and whether it fits that router's configuration, is not known here.
 //! Nothing that arrives can panic: bytes are only reached through checked reads.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::Serialize;
-
+use super::ip::{self, IpHeader, checksum, fill_in, pseudo_header};
 use crate::limits;
+pub use crate::plan::ChecksumForm;
 use crate::plan::{Authentication, Priority, Version, Vrid};
 use crate::time::Centis;
 
-/// The group that multicast adverts go to unless configured otherwise (RFC 9568 §5.1.1.2).
+/// The group that multicast adverts over IPv4 go to unless configured otherwise (RFC 9568 §5.1.1.2).
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
-/// The TTL that proves a sender is on the LAN (RFC 9568 §5.1.1.3).
+/// The group that multicast adverts over IPv6 go to unless configured otherwise (RFC 9568 §5.1.2.2).
+pub const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+
+/// The TTL that proves a sender is on the LAN (RFC 9568 §5.1.1.3), and the hop limit that does (§5.1.2.3).
 pub const LAN_TTL: u8 = 255;
 
-/// IP protocol number of VRRP (RFC 9568 §5.1.1.4).
-const PROTOCOL: u8 = 112;
-/// Internetwork control, as Keepalived marks its adverts.
-const TYPE_OF_SERVICE: u8 = 0xc0;
-/// An IPv4 header without options.
-const IP_HEADER_LENGTH: usize = 20;
 /// The fixed part of a VRRP message.
 const VRRP_HEADER_LENGTH: usize = 8;
 /// Version 2 always carries these bytes, even without authentication (RFC 3768 §5.3.10).
@@ -39,10 +36,10 @@ const AUTH_PASSWORD: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advert {
     /// Who sent it.
-    pub source: Ipv4Addr,
-    /// To whom it was sent.
-    pub destination: Ipv4Addr,
-    /// Time to live as it arrived.
+    pub source: IpAddr,
+    /// To whom it was sent; of the same family, as are the addresses.
+    pub destination: IpAddr,
+    /// Time to live, or hop limit, as it arrived.
     pub ttl: u8,
     /// The virtual router.
     pub vrid: Vrid,
@@ -51,7 +48,7 @@ pub struct Advert {
     /// Time between the sender's adverts: whole seconds up to 255 in version 2, up to 40.95 s in version 3.
     pub interval: Centis,
     /// The virtual router's addresses, in the sender's order; 1 to 255 of them.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// What differs between the versions.
     pub form: Form,
 }
@@ -71,28 +68,6 @@ pub enum Form {
     },
 }
 
-/// What the checksum of a version 3 advert over IPv4 covers besides the message. Implementations disagree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChecksumForm {
-    /// A pseudo-header with the real destination, as Keepalived 2.2 sends it (RFC 5798 §5.2.8).
-    PseudoHeader,
-    /// A pseudo-header with 224.0.0.18 whatever the destination: Keepalived up to 1.3.6, and FRR, in unicast.
-    GroupPseudoHeader,
-    /// Nothing (RFC 9568 §5.2.8; Holo, and Keepalived with `v3_checksum_as_v2`).
-    MessageOnly,
-}
-
-impl fmt::Display for ChecksumForm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PseudoHeader => "with a pseudo-header",
-            Self::GroupPseudoHeader => "with a pseudo-header for 224.0.0.18",
-            Self::MessageOnly => "without a pseudo-header",
-        })
-    }
-}
-
 /// Why a datagram is not an advert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
@@ -101,7 +76,7 @@ pub enum Malformed {
         /// Bytes there are.
         length: usize,
     },
-    /// It is not IPv4.
+    /// It is neither IPv4 nor IPv6.
     IpVersion(u8),
     /// Its IP header claims an impossible length.
     IpHeaderLength(u8),
@@ -125,6 +100,8 @@ pub enum Malformed {
     },
     /// It is neither version 2 nor 3.
     Version(u8),
+    /// It is version 2, which is defined over IPv4 alone (RFC 3768 §1).
+    Ipv6Version2,
     /// It is not an advertisement (RFC 9568 §5.2.2: discard).
     Type(u8),
     /// Virtual router 0 does not exist.
@@ -159,6 +136,7 @@ impl Malformed {
             Self::IpProtocol(_) => "ip_protocol",
             Self::Truncated { .. } => "truncated",
             Self::Version(_) => "unknown_version",
+            Self::Ipv6Version2 => "ipv6_version_2",
             Self::Type(_) => "type",
             Self::Vrid => "vrid",
             Self::NoAddress => "no_address",
@@ -176,7 +154,7 @@ impl fmt::Display for Malformed {
             Self::IpTruncated { length } => {
                 write!(f, "the datagram ends inside its IP header ({length} bytes)")
             }
-            Self::IpVersion(version) => write!(f, "the datagram is IP version {version}, not 4"),
+            Self::IpVersion(version) => write!(f, "the datagram is IP version {version}, not 4 or 6"),
             Self::IpHeaderLength(words) => write!(f, "the IP header claims a length of {words} words"),
             Self::IpFragment => f.write_str("the datagram is a fragment"),
             Self::IpTotalLength { claimed, length } => {
@@ -186,6 +164,7 @@ impl fmt::Display for Malformed {
             Self::IpProtocol(protocol) => write!(f, "the datagram carries IP protocol {protocol}, not 112"),
             Self::Truncated { length } => write!(f, "the message ends inside its header ({length} bytes)"),
             Self::Version(version) => write!(f, "the message is VRRP version {version}, not 2 or 3"),
+            Self::Ipv6Version2 => f.write_str("the message is version 2, which does not exist over IPv6"),
             Self::Type(number) => write!(f, "the message has type {number}, not 1 (advertisement)"),
             Self::Vrid => f.write_str("the virtual router identifier is 0"),
             Self::NoAddress => f.write_str("the message carries no address"),
@@ -211,15 +190,16 @@ impl Advert {
     }
 }
 
-/// Reads a datagram of protocol 112, from its IPv4 header on.
+/// Reads a datagram of protocol 112, from its IP header on.
 ///
 /// # Errors
 /// Names the first thing that is wrong with it.
 pub fn decode(datagram: &[u8]) -> Result<Advert, Malformed> {
-    let (ip, message) = decode_ip(datagram)?;
+    let (ip, message) = ip::decode(datagram)?;
     let (header, rest) = message.split_first_chunk().ok_or(Malformed::Truncated { length: message.len() })?;
     let &[version_and_type, vrid, priority, count, high, low, _, _]: &[u8; VRRP_HEADER_LENGTH] = header;
     let version = match version_and_type >> 4 {
+        2 if ip.source.is_ipv6() => return Err(Malformed::Ipv6Version2),
         2 => Version::V2,
         3 => Version::V3,
         other => return Err(Malformed::Version(other)),
@@ -229,7 +209,7 @@ pub fn decode(datagram: &[u8]) -> Result<Advert, Malformed> {
         other => return Err(Malformed::Type(other)),
     }
     let vrid = Vrid::new(vrid).ok_or(Malformed::Vrid)?;
-    let (addresses, password) = split_body(version, count, rest)?;
+    let (addresses, password) = split_body(version, address_length(ip.source), count, rest)?;
     let (interval, form) = match version {
         Version::V2 => {
             let authentication = decode_authentication(high, password)?;
@@ -252,74 +232,34 @@ pub fn decode(datagram: &[u8]) -> Result<Advert, Malformed> {
 }
 
 /// Who sent a datagram and for which virtual router, as far as that can be read, however malformed the rest is.
-pub fn peek(datagram: &[u8]) -> Option<(Ipv4Addr, Vrid)> {
-    let header_length = usize::from(datagram.first()? & 0x0f) * 4;
-    let source = read_address(datagram.get(12..16)?)?;
-    let vrid = Vrid::new(*datagram.get(header_length.max(IP_HEADER_LENGTH) + 1)?)?;
-    Some((source, vrid))
+pub fn peek(datagram: &[u8]) -> Option<(IpAddr, Vrid)> {
+    let (source, message) = ip::peek(datagram)?;
+    Some((source, Vrid::new(*message.get(1)?)?))
 }
 
-/// Writes the whole datagram as Keepalived does: no options, no "don't fragment", type of service 0xc0.
+/// Writes the whole datagram, with an IP header like Keepalived's. Over IPv6 `identification` is not used.
 ///
 /// Addresses beyond [`limits::ADDRESSES_PER_ROUTER`] do not fit the count and are left out; a plan has none.
 pub fn encode(advert: &Advert, identification: u16) -> Vec<u8> {
-    let message = encode_message(advert);
-    let length = u16::try_from(IP_HEADER_LENGTH + message.len()).unwrap_or(u16::MAX);
-    let mut datagram = Vec::with_capacity(usize::from(length));
-    datagram.extend([0x45, TYPE_OF_SERVICE]);
-    datagram.extend(length.to_be_bytes());
-    datagram.extend(identification.to_be_bytes());
-    datagram.extend([0, 0, advert.ttl, PROTOCOL, 0, 0]);
-    datagram.extend(advert.source.octets());
-    datagram.extend(advert.destination.octets());
-    let sum = checksum(&[&datagram]);
-    fill_in(&mut datagram, 10, sum);
-    datagram.extend(message);
-    datagram
+    let Advert { source, destination, ttl, .. } = *advert;
+    ip::encode(IpHeader { source, destination, ttl }, identification, &encode_message(advert))
 }
 
-struct IpHeader {
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    ttl: u8,
-}
-
-fn decode_ip(datagram: &[u8]) -> Result<(IpHeader, &[u8]), Malformed> {
-    let length = datagram.len();
-    let truncated = Malformed::IpTruncated { length };
-    let fixed: &[u8; IP_HEADER_LENGTH] = datagram.first_chunk().ok_or(truncated)?;
-    let &[version_and_length, _, t0, t1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
-        fixed;
-    if version_and_length >> 4 != 4 {
-        return Err(Malformed::IpVersion(version_and_length >> 4));
+/// Bytes of one address of the family of `address`.
+const fn address_length(address: IpAddr) -> usize {
+    match address {
+        IpAddr::V4(_) => 4,
+        IpAddr::V6(_) => 16,
     }
-    let words = version_and_length & 0x0f;
-    let header_length = usize::from(words) * 4;
-    if header_length < IP_HEADER_LENGTH {
-        return Err(Malformed::IpHeaderLength(words));
-    }
-    let (header, message) = datagram.split_at_checked(header_length).ok_or(truncated)?;
-    let claimed = usize::from(u16::from_be_bytes([t0, t1]));
-    if claimed != length {
-        return Err(Malformed::IpTotalLength { claimed, length });
-    }
-    // "More fragments" or an offset; "don't fragment" (0x4000) is fine.
-    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
-        return Err(Malformed::IpFragment);
-    }
-    if checksum(&[header]) != 0 {
-        return Err(Malformed::IpChecksum);
-    }
-    if protocol != PROTOCOL {
-        return Err(Malformed::IpProtocol(protocol));
-    }
-    let source = Ipv4Addr::new(s0, s1, s2, s3);
-    let destination = Ipv4Addr::new(d0, d1, d2, d3);
-    Ok((IpHeader { source, destination, ttl }, message))
 }
 
 /// Splits what follows the message's header into its addresses and, in version 2, the authentication data.
-fn split_body(version: Version, count: u8, rest: &[u8]) -> Result<(Vec<Ipv4Addr>, &[u8]), Malformed> {
+fn split_body(
+    version: Version,
+    address_length: usize,
+    count: u8,
+    rest: &[u8],
+) -> Result<(Vec<IpAddr>, &[u8]), Malformed> {
     if count == 0 {
         return Err(Malformed::NoAddress);
     }
@@ -327,7 +267,7 @@ fn split_body(version: Version, count: u8, rest: &[u8]) -> Result<(Vec<Ipv4Addr>
         Version::V2 => PASSWORD_LENGTH,
         Version::V3 => 0,
     };
-    let addresses_length = usize::from(count) * 4;
+    let addresses_length = usize::from(count) * address_length;
     let (addresses, password) = rest
         .split_at_checked(addresses_length)
         .filter(|(_, after)| after.len() == trailer)
@@ -335,11 +275,12 @@ fn split_body(version: Version, count: u8, rest: &[u8]) -> Result<(Vec<Ipv4Addr>
             expected: VRRP_HEADER_LENGTH + addresses_length + trailer,
             length: VRRP_HEADER_LENGTH + rest.len(),
         })?;
-    Ok((addresses.chunks_exact(4).filter_map(read_address).collect(), password))
+    Ok((addresses.chunks_exact(address_length).filter_map(read_address).collect(), password))
 }
 
-fn read_address(bytes: &[u8]) -> Option<Ipv4Addr> {
-    <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from)
+fn read_address(bytes: &[u8]) -> Option<IpAddr> {
+    let ipv4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    ipv4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 fn decode_authentication(number: u8, data: &[u8]) -> Result<Authentication, Malformed> {
@@ -351,29 +292,24 @@ fn decode_authentication(number: u8, data: &[u8]) -> Result<Authentication, Malf
 }
 
 /// The form in which the checksum of a version 3 message is right, the commonest first.
-fn checksum_form(source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> Result<ChecksumForm, Malformed> {
-    [ChecksumForm::PseudoHeader, ChecksumForm::GroupPseudoHeader, ChecksumForm::MessageOnly]
-        .into_iter()
-        .find(|&form| checksum_v3(form, source, destination, message) == 0)
-        .ok_or(Malformed::Checksum)
-}
-
-fn checksum_v3(form: ChecksumForm, source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> u16 {
-    match form {
-        ChecksumForm::PseudoHeader => {
-            checksum(&[&pseudo_header(source, destination, message.len()), message])
+fn checksum_form(source: IpAddr, destination: IpAddr, message: &[u8]) -> Result<ChecksumForm, Malformed> {
+    let forms: &[ChecksumForm] = match source {
+        IpAddr::V4(_) => {
+            &[ChecksumForm::PseudoHeader, ChecksumForm::GroupPseudoHeader, ChecksumForm::MessageOnly]
         }
-        ChecksumForm::GroupPseudoHeader => checksum(&[&pseudo_header(source, GROUP, message.len()), message]),
-        ChecksumForm::MessageOnly => checksum(&[message]),
-    }
+        IpAddr::V6(_) => &[ChecksumForm::PseudoHeader],
+    };
+    let mut forms = forms.iter().copied();
+    forms.find(|&form| checksum_v3(form, source, destination, message) == 0).ok_or(Malformed::Checksum)
 }
 
-/// RFC 5798 §5.2.8, with IPv4 addresses.
-fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, length: usize) -> [u8; 12] {
-    let [s0, s1, s2, s3] = source.octets();
-    let [d0, d1, d2, d3] = destination.octets();
-    let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
-    [s0, s1, s2, s3, d0, d1, d2, d3, 0, PROTOCOL, high, low]
+fn checksum_v3(form: ChecksumForm, source: IpAddr, destination: IpAddr, message: &[u8]) -> u16 {
+    let destination = match (form, source) {
+        (ChecksumForm::GroupPseudoHeader, IpAddr::V4(_)) => IpAddr::V4(GROUP),
+        (ChecksumForm::MessageOnly, IpAddr::V4(_)) => return checksum(&[message]),
+        _ => destination,
+    };
+    checksum(&[&pseudo_header(source, destination, message.len()), message])
 }
 
 fn encode_message(advert: &Advert) -> Vec<u8> {
@@ -391,10 +327,15 @@ fn encode_message(advert: &Advert) -> Vec<u8> {
             (3, high, low)
         }
     };
-    let mut message = Vec::with_capacity(VRRP_HEADER_LENGTH + count * 4 + PASSWORD_LENGTH);
+    let mut message = Vec::with_capacity(VRRP_HEADER_LENGTH + count * 16 + PASSWORD_LENGTH);
     message.extend([version << 4 | TYPE_ADVERTISEMENT, advert.vrid.get(), advert.priority.0]);
     message.extend([u8::try_from(count).unwrap_or(u8::MAX), fifth, sixth, 0, 0]);
-    message.extend(advert.addresses.iter().take(count).flat_map(Ipv4Addr::octets));
+    for address in advert.addresses.iter().take(count) {
+        match address {
+            IpAddr::V4(address) => message.extend(address.octets()),
+            IpAddr::V6(address) => message.extend(address.octets()),
+        }
+    }
     let sum = match &advert.form {
         Form::V2 { authentication } => {
             message.extend(match authentication {
@@ -409,33 +350,12 @@ fn encode_message(advert: &Advert) -> Vec<u8> {
     message
 }
 
-fn fill_in(bytes: &mut [u8], at: usize, value: u16) {
-    if let Some(field) = bytes.get_mut(at..at + 2) {
-        field.copy_from_slice(&value.to_be_bytes());
-    }
-}
-
-/// The Internet checksum (RFC 1071) of all parts in a row. All but the last have an even length. Over bytes that
-/// contain their own checksum it is 0 exactly if that one is right.
-fn checksum(parts: &[&[u8]]) -> u16 {
-    let words = parts.iter().flat_map(|part| part.chunks(2)).map(|word| match *word {
-        [high, low] => u32::from(u16::from_be_bytes([high, low])),
-        [high] => u32::from(u16::from_be_bytes([high, 0])),
-        _ => 0,
-    });
-    // At most 2^15 words of 16 bits: no overflow.
-    let sum: u32 = words.sum();
-    let folded = (sum >> 16) + (sum & 0xffff);
-    let [_, _, high, low] = ((folded >> 16) + folded).to_be_bytes();
-    !u16::from_be_bytes([high, low])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ONE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
-    const TWO: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+    const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
+    const TWO: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
 
     fn hex(text: &str) -> Vec<u8> {
         let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -450,12 +370,12 @@ mod tests {
         let v2 = |password: &[u8; 8]| Form::V2 { authentication: Authentication::Password(*password) };
         let advert = |source, vrid, priority, interval, address: u8, form| Advert {
             source,
-            destination: GROUP,
+            destination: GROUP.into(),
             ttl: LAN_TTL,
             vrid: Vrid::new(vrid).unwrap(),
             priority: Priority(priority),
             interval: Centis::new(interval),
-            addresses: vec![Ipv4Addr::new(10, 9, 0, address)],
+            addresses: vec![Ipv4Addr::new(10, 9, 0, address).into()],
             form,
         };
         let v3 = Form::V3 { checksum: ChecksumForm::PseudoHeader };
@@ -545,7 +465,8 @@ mod tests {
         assert_eq!(decode(&[]), Err(Malformed::IpTruncated { length: 0 }));
         assert_eq!(decode(&whole[..19]), Err(Malformed::IpTruncated { length: 19 }));
         assert_eq!(decode(&whole[..39]), Err(Malformed::IpTotalLength { claimed: 40, length: 39 }));
-        assert_eq!(with(0, 0x65), Err(Malformed::IpVersion(6)));
+        assert_eq!(with(0, 0x55), Err(Malformed::IpVersion(5)));
+        assert_eq!(with(0, 0x65), Err(Malformed::IpTotalLength { claimed: 41, length: 40 }));
         assert_eq!(with(0, 0x44), Err(Malformed::IpHeaderLength(4)));
         assert_eq!(with(0, 0x4f), Err(Malformed::IpTruncated { length: 40 }));
         assert_eq!(with(6, 0x20), Err(Malformed::IpFragment));

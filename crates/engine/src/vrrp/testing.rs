@@ -18,8 +18,11 @@ pub(crate) fn router(priority: u8) -> Router {
         priority: Priority(priority),
         version: Version::V2,
         advert_interval: Centis::new(100),
-        delivery: Delivery::Multicast { group: GROUP },
+        delivery: Delivery::Multicast { group: GROUP.into() },
         source: None,
+        checksum: None,
+        missed_adverts: 3,
+        trusts_active_router: false,
         authentication: Authentication::None,
         preempt: Preempt::After(Duration::ZERO),
         addresses: vec![VirtualAddress {

@@ -53,7 +53,6 @@ fn cases() -> Vec<(&'static str, String)> {
             "K013-refused",
             "use_vmac\n  auth_hmac {\n    key 1 correct-horse-battery\n  }\n  authentication {\n    auth_type AH\n    auth_pass hunter2\n  }",
         ),
-        inside("K013-ipv6", "virtual_ipaddress_excluded {\n    2001:db8::1/64\n  }"),
         plain(
             "K014-value-count",
             "vrrp_script a {\n  script killall -0 haproxy\n  interval\n  rise 2 fall 3\n}\n",
@@ -115,6 +114,12 @@ fn cases() -> Vec<(&'static str, String)> {
         script("K034-shell-syntax", "script \"/usr/bin/curl -sf https://localhost:6443/healthz || exit 1\""),
         script("K035-looks-for-haproxy", "script \"systemctl is-active haproxy\""),
         script("K036-odd-time", "script \"/bin/a\"\n  interval 3000"),
+        ("K080-mixed-families", instance("").replace("192.0.2.10/24", "192.0.2.10/24\n    2001:db8::1/64")),
+        (
+            "K080-mixed-peers",
+            instance("unicast_src_ip 192.0.2.1\n  unicast_peer {\n    2001:db8::2\n    fe80::2 min_ttl 255 max_ttl 254\n  }\n  version 2")
+                .replace("192.0.2.10/24", "2001:db8::1/64 brd +"),
+        ),
         script("K039-init-fail", "script \"/bin/a\"\n  init_fail"),
     ]);
     cases

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{fixture, fixtures, load, report};
 use mainstay_engine::plan::{
     Authentication, Delivery, Preempt, Priority, Router, Scope, ScriptCommand, ScriptId, TrackEffect,
-    TrackScript, Version,
+    TrackScript, UnicastPeer, Version,
 };
 use mainstay_engine::time::Centis;
 
@@ -32,9 +32,10 @@ fn the_recipe_becomes_what_it_promises() {
         assert_eq!((router.name.as_str(), router.interface.as_str()), ("vrrp33", "ens160"));
         assert_eq!((router.vrid.get(), router.priority), (33, Priority(priority)));
         assert_eq!((router.version, router.advert_interval), (Version::V2, Centis::new(100)));
-        assert_eq!(router.source, Some(Ipv4Addr::new(192, 168, 2, own)));
-        let peers = vec![Ipv4Addr::new(192, 168, 2, peer)];
-        assert_eq!(router.delivery, Delivery::Unicast { peers, ttl: 255 });
+        assert_eq!(router.source, Some(Ipv4Addr::new(192, 168, 2, own).into()));
+        let peers =
+            vec![UnicastPeer { address: Ipv4Addr::new(192, 168, 2, peer).into(), min_ttl: 0, max_ttl: 255 }];
+        assert_eq!(router.delivery, Delivery::Unicast { peers, ttl: 255, only_peers: false });
         assert!(router.authentication == Authentication::Password(*b"<PASSWOR"));
         assert_eq!(router.preempt, Preempt::After(Duration::ZERO));
         let effect = TrackEffect { weight: 0, reverse: false };
@@ -54,7 +55,7 @@ fn an_instance_that_says_little_gets_keepaliveds_defaults() {
         "vrrp_instance V{\ninterface eth0\nvirtual_router_id 7\nvirtual_ipaddress { 10.0.0.9 }\n}",
     );
     assert_eq!((router.priority, router.version), (Priority(100), Version::V2));
-    assert_eq!(router.delivery, Delivery::Multicast { group: Ipv4Addr::new(224, 0, 0, 18) });
+    assert_eq!(router.delivery, Delivery::Multicast { group: Ipv4Addr::new(224, 0, 0, 18).into() });
     assert_eq!((router.source, router.authentication), (None, Authentication::None));
     assert_eq!(router.addresses[0].prefix_length, 32);
 }

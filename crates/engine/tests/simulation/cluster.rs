@@ -1,7 +1,7 @@
 //! The cluster of one seed: a keepalived.conf for each balancer, read as a real one is, and what follows from it.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,8 +69,8 @@ fn intervals(version: u8) -> &'static [&'static str] {
 }
 
 /// The address of a balancer on the LAN.
-pub(crate) fn address_of(node: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, 1 + u8::try_from(node).expect("few balancers"))
+pub(crate) fn address_of(node: usize) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, 1 + u8::try_from(node).expect("few balancers")).into()
 }
 
 fn text(node: usize, nodes: usize, groups: &[Group], owner: bool, random: &mut Random) -> String {

@@ -4,7 +4,7 @@
 //! everything the engine wants done. The kernel holds addresses with lifetimes and takes them away by itself.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) enum News {
 /// What one turn of the loop did to the outside.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
-    pub(crate) adverts: Vec<(Ipv4Addr, Vec<u8>)>,
+    pub(crate) adverts: Vec<(IpAddr, Vec<u8>)>,
     /// Routers that acted as active ones: advertised a priority, installed or announced.
     pub(crate) acted: Vec<usize>,
     /// Routers that advertised, a priority of 0 included.
@@ -59,7 +59,7 @@ pub(crate) enum Life {
 
 pub(crate) struct Node {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) own: Ipv4Addr,
+    pub(crate) own: IpAddr,
     pub(crate) engine: Option<Engine>,
     pub(crate) life: Life,
     pub(crate) life_since: Instant,
@@ -82,7 +82,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(plan: Arc<Plan>, own: Ipv4Addr, boot_offset: Duration) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, own: IpAddr, boot_offset: Duration) -> Self {
         Self {
             plan,
             own,

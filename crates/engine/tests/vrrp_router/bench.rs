@@ -14,10 +14,10 @@ use mainstay_engine::vrrp::event::VrrpEvent;
 use mainstay_engine::vrrp::packet::{Advert, ChecksumForm, Form, GROUP, LAN_TTL, decode, encode};
 use mainstay_engine::{Engine, Event, Input, Output};
 
-pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-pub(crate) const LOWER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-pub(crate) const HIGHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
-pub(crate) const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+pub(crate) const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
+pub(crate) const LOWER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+pub(crate) const HIGHER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
+pub(crate) const VIRTUAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// A version 2 multicast router with Keepalived's defaults.
@@ -29,12 +29,15 @@ pub(crate) fn router(priority: u8) -> Router {
         priority: Priority(priority),
         version: Version::V2,
         advert_interval: Centis::new(100),
-        delivery: Delivery::Multicast { group: GROUP },
+        delivery: Delivery::Multicast { group: GROUP.into() },
         source: None,
+        checksum: None,
+        missed_adverts: 3,
+        trusts_active_router: false,
         authentication: Authentication::None,
         preempt: Preempt::After(Duration::ZERO),
         addresses: vec![VirtualAddress {
-            address: IpAddr::V4(VIRTUAL),
+            address: VIRTUAL,
             prefix_length: 24,
             interface: "eth0".to_owned(),
             label: None,
@@ -139,7 +142,7 @@ impl Bench {
     }
 
     /// What another router of this group says.
-    pub(crate) fn advert(&self, source: Ipv4Addr, priority: u8) -> Advert {
+    pub(crate) fn advert(&self, source: IpAddr, priority: u8) -> Advert {
         let Delivery::Multicast { group } = self.config.delivery else {
             panic!("the bench is a multicast one")
         };
@@ -150,7 +153,7 @@ impl Bench {
             vrid: self.config.vrid,
             priority: Priority(priority),
             interval: self.config.advert_interval,
-            addresses: vec![VIRTUAL],
+            addresses: self.config.addresses.iter().map(|own| own.address).collect(),
             form: match self.config.version {
                 Version::V2 => Form::V2 { authentication: self.config.authentication.clone() },
                 Version::V3 => Form::V3 { checksum: ChecksumForm::PseudoHeader },
@@ -158,7 +161,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn hear(&mut self, source: Ipv4Addr, priority: u8) {
+    pub(crate) fn hear(&mut self, source: IpAddr, priority: u8) {
         let advert = self.advert(source, priority);
         self.hear_this(&advert);
     }

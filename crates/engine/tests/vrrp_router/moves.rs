@@ -1,6 +1,5 @@
 //! How addresses move: make before break, the drain, the kernel as dead man's switch, and what goes wrong with it.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use mainstay_engine::admin::{Reply, Request};
@@ -216,7 +215,7 @@ fn who_woke_a_little_late_goes_on() {
 #[test]
 fn an_address_that_somebody_removes_is_put_back_at_the_pace_of_renewals() {
     let mut bench = Bench::active(router(100));
-    let gone = || Input::AddressGone { interface: "eth0", address: IpAddr::V4(VIRTUAL) };
+    let gone = || Input::AddressGone { interface: "eth0", address: VIRTUAL };
     bench.handle(gone());
     assert_eq!(bench.deeds()[..2], ["install", "announce"]);
     for _ in 0..100 {

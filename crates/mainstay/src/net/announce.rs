@@ -1,9 +1,10 @@
-//! Makes the LAN forget which hardware address had a virtual address before: gratuitous ARP.
+//! Makes the LAN forget which hardware address had a virtual address before: gratuitous ARP, and over IPv6 unsolicited
+//! neighbour advertisements.
 //!
-//! Owns [`Announcer`] and the frame.
+//! Owns [`Announcer`] and the frames.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::ifaddrs::getifaddrs;
@@ -15,8 +16,14 @@ type Hardware = [u8; 6];
 /// Where a frame for everybody goes.
 const BROADCAST: Hardware = [0xff; 6];
 
-/// Ethernet (14 bytes) and ARP for IPv4 (28 bytes).
-const FRAME_BYTES: usize = 42;
+/// Where a frame for every IPv6 node goes (RFC 2464 §7).
+const ALL_NODES: Hardware = [0x33, 0x33, 0, 0, 0, 1];
+
+/// Every IPv6 node on a link (RFC 4291 §2.7.1).
+const ALL_NODES_ADDRESS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// IPv6's next header of ICMPv6.
+const ICMPV6: u8 = 58;
 
 /// Announces addresses on one interface.
 #[derive(Debug)]
@@ -45,12 +52,15 @@ impl Announcer {
         Ok(Self { socket, link, hardware })
     }
 
-    /// Broadcasts one gratuitous ARP request for `address`.
+    /// Tells everybody on the link once that `address` is here.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn announce(&self, address: Ipv4Addr) -> io::Result<()> {
-        let frame = gratuitous_arp(self.hardware, address);
+    pub(super) fn announce(&self, address: IpAddr) -> io::Result<()> {
+        let frame = match address {
+            IpAddr::V4(address) => gratuitous_arp(self.hardware, address),
+            IpAddr::V6(address) => neighbour_advertisement(self.hardware, address),
+        };
         sendto(self.socket.as_raw_fd(), &frame, &self.link, MsgFlags::MSG_DONTWAIT)?;
         Ok(())
     }
@@ -58,7 +68,7 @@ impl Announcer {
 
 /// An ARP request (RFC 826) whose sender and target are both `address` (RFC 5944 §4.6), with a target hardware address
 /// of all ones as Keepalived sends it.
-fn gratuitous_arp(hardware: Hardware, address: Ipv4Addr) -> [u8; FRAME_BYTES] {
+fn gratuitous_arp(hardware: Hardware, address: Ipv4Addr) -> Vec<u8> {
     const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
     const ETHERNET_IPV4_REQUEST: [u8; 8] = [0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 0x01];
     let parts: [&[u8]; 8] = [
@@ -71,11 +81,44 @@ fn gratuitous_arp(hardware: Hardware, address: Ipv4Addr) -> [u8; FRAME_BYTES] {
         &BROADCAST,
         &address.octets(),
     ];
-    let mut frame = [0; FRAME_BYTES];
-    for (to, from) in frame.iter_mut().zip(parts.into_iter().flatten()) {
-        *to = *from;
-    }
-    frame
+    parts.concat()
+}
+
+/// An unsolicited neighbour advertisement (RFC 4861 §4.4) from `address` to all nodes that overrides what they have
+/// cached (§7.2.6). A balancer is no router to them.
+fn neighbour_advertisement(hardware: Hardware, address: Ipv6Addr) -> Vec<u8> {
+    const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+    const ADVERTISEMENT: [u8; 2] = [136, 0];
+    const OVERRIDE: [u8; 4] = [0x20, 0, 0, 0];
+    const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
+    let body: [&[u8]; 4] = [&OVERRIDE, &address.octets(), &TARGET_LINK_LAYER_ADDRESS, &hardware];
+    let body = body.concat();
+    let length = u8::try_from(4 + body.len()).unwrap_or(u8::MAX);
+    let pseudo_header: [&[u8]; 4] =
+        [&address.octets(), &ALL_NODES_ADDRESS.octets(), &[0, 0, 0, length], &[0, 0, 0, ICMPV6]];
+    let sum = checksum(&[&pseudo_header.concat(), &ADVERTISEMENT, &body]);
+    let parts: [&[u8]; 9] = [
+        &ALL_NODES,
+        &hardware,
+        &ETHERTYPE_IPV6,
+        // Version 6, and a hop limit that proves that it comes from this link (RFC 4861 §7.1.2).
+        &[0x60, 0, 0, 0, 0, length, ICMPV6, 255],
+        &address.octets(),
+        &ALL_NODES_ADDRESS.octets(),
+        &ADVERTISEMENT,
+        &sum.to_be_bytes(),
+        &body,
+    ];
+    parts.concat()
+}
+
+/// The Internet checksum (RFC 1071) over parts of even length.
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let words = parts.iter().flat_map(|part| part.chunks_exact(2));
+    let sum: u32 = words.map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+    let folded = (sum >> 16) + (sum & 0xffff);
+    let [_, _, high, low] = ((folded >> 16) + folded).to_be_bytes();
+    !u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]
@@ -92,5 +135,23 @@ mod tests {
             0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 10, 9, 0, 100, // target
         ];
         assert_eq!(frame, expected);
+    }
+
+    /// As tcpdump decodes it: an advertisement with the override flag whose checksum is right.
+    #[test]
+    fn the_neighbour_advertisement_is_that_of_rfc_4861() {
+        let address: Ipv6Addr = "2001:db8::64".parse().unwrap();
+        let frame = neighbour_advertisement([2, 0, 0, 0, 0, 7], address);
+        assert_eq!(frame.len(), 14 + 40 + 32);
+        assert_eq!(frame[..14], [0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 7, 0x86, 0xdd]);
+        assert_eq!(frame[14..22], [0x60, 0, 0, 0, 0, 32, 58, 255]);
+        assert_eq!(frame[22..38], address.octets());
+        assert_eq!(frame[38..54], ALL_NODES_ADDRESS.octets());
+        assert_eq!(frame[54..56], [136, 0]);
+        assert_eq!(frame[58..62], [0x20, 0, 0, 0]);
+        assert_eq!(frame[62..78], address.octets());
+        assert_eq!(frame[78..86], [2, 1, 2, 0, 0, 0, 0, 7]);
+        // Over everything the checksum covers, itself included, the sum is right.
+        assert_eq!(checksum(&[&frame[22..54], &[0, 0, 0, 32, 0, 0, 0, 58], &frame[54..]]), 0);
     }
 }

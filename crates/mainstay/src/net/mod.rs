@@ -13,12 +13,12 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use mainstay_engine::engine::{HandOverRules, InterfaceState};
-use mainstay_engine::plan::{Delivery, Plan, VirtualAddress, Vrid};
+use mainstay_engine::plan::{Delivery, Family, Plan, VirtualAddress, Vrid};
 use nix::errno::Errno;
 
 use self::announce::Announcer;
@@ -57,15 +57,14 @@ pub enum Finding {
 
 #[derive(Debug, Default)]
 struct Interface {
-    /// Whether adverts travel on it.
-    carries_adverts: bool,
-    groups: Vec<Ipv4Addr>,
+    /// The groups that adverts on it go to, for each family that has adverts here.
+    adverts: BTreeMap<Family, Vec<IpAddr>>,
     /// Whether the kernel said that it changed since the last look.
     stale: bool,
     link: Option<Link>,
     /// As it was last reported; `None` before the first report.
     reported: Option<Option<InterfaceState>>,
-    socket: Option<VrrpSocket>,
+    sockets: BTreeMap<Family, VrrpSocket>,
     announcer: Option<Announcer>,
     /// Addresses installed and not removed here.
     installed: BTreeSet<IpAddr>,
@@ -84,14 +83,14 @@ impl Network {
 
     /// What to wait for: readable means that [`Network::receive`] or [`Network::look`] has something to do.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let sockets = self.interfaces.values().filter_map(|interface| interface.socket.as_ref());
+        let sockets = self.interfaces.values().flat_map(|interface| interface.sockets.values());
         sockets.map(AsFd::as_fd).chain([self.monitor.as_fd()])
     }
 
     /// Gives `deliver` every datagram that arrived, with the interface it arrived on.
     pub fn receive(&mut self, mut deliver: impl FnMut(&str, &[u8])) {
         for (name, interface) in &mut self.interfaces {
-            if let Some(socket) = &mut interface.socket {
+            for socket in interface.sockets.values_mut() {
                 socket.receive(|datagram| deliver(name, datagram));
             }
         }
@@ -119,8 +118,9 @@ impl Network {
     ///
     /// # Errors
     /// The kernel's, or that there is no such interface now.
-    pub fn send_advert(&self, interface: &str, destination: Ipv4Addr, datagram: &[u8]) -> io::Result<()> {
-        let socket = self.interfaces.get(interface).and_then(|interface| interface.socket.as_ref());
+    pub fn send_advert(&self, interface: &str, destination: IpAddr, datagram: &[u8]) -> io::Result<()> {
+        let sockets = self.interfaces.get(interface).map(|interface| &interface.sockets);
+        let socket = sockets.and_then(|sockets| sockets.get(&Family::of(destination)));
         socket.ok_or_else(no_interface)?.send(destination, datagram)
     }
 
@@ -163,14 +163,11 @@ impl Network {
         hand_over_rules::apply(interface, link.index, vrid, rules)
     }
 
-    /// Broadcasts one gratuitous ARP request for an address.
+    /// Announces an address once, to everybody on the link.
     ///
     /// # Errors
-    /// The kernel's, or that there is no such interface now, or that the address is not IPv4.
+    /// The kernel's, or that there is no such interface now.
     pub fn announce(&mut self, interface: &str, address: IpAddr) -> io::Result<()> {
-        let IpAddr::V4(address) = address else {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "only IPv4 addresses can be announced"));
-        };
         let found = self.interfaces.get_mut(interface).ok_or_else(no_interface)?;
         let announcer = match found.announcer.take() {
             Some(announcer) => announcer,
@@ -204,8 +201,8 @@ impl Interface {
         // A hardware address may have changed with the state.
         self.announcer = None;
         let mut findings = self.follow(name, link);
-        let able = link.filter(|_| !self.carries_adverts || self.socket.is_some());
-        let state = able.map(|link| InterfaceState { running: link.running, addresses: ipv4(&addresses) });
+        let able = link.filter(|_| self.adverts.keys().all(|family| self.sockets.contains_key(family)));
+        let state = able.map(|link| InterfaceState { running: link.running, addresses: usable(&addresses) });
         if self.reported.as_ref() != Some(&state) {
             self.reported = Some(state.clone());
             findings.push(Finding::Interface { name: name.to_owned(), state });
@@ -218,63 +215,62 @@ impl Interface {
         Ok(findings)
     }
 
-    /// Opens the advert socket of an interface that is new. Without a socket the interface counts as missing: a router
+    /// Opens the advert sockets of an interface that is new. Without them the interface counts as missing: a router
     /// that cannot hear its peers must not believe that there are none.
     fn follow(&mut self, name: &str, link: Option<Link>) -> Vec<Finding> {
         let is_same = link.map(|link| link.index) == self.link.map(|link| link.index);
         if !is_same {
-            self.socket = None;
+            self.sockets.clear();
         }
         self.link = link;
-        let Some(link) = link.filter(|_| self.carries_adverts && self.socket.is_none()) else {
-            return Vec::new();
-        };
-        match VrrpSocket::open(name, link.index, &self.groups) {
-            Ok(socket) => {
-                self.socket = Some(socket);
-                Vec::new()
+        let Some(link) = link else { return Vec::new() };
+        let mut findings = Vec::new();
+        for (&family, groups) in &self.adverts {
+            if self.sockets.contains_key(&family) {
+                continue;
             }
-            Err(error) => {
-                self.stale = true;
-                vec![Finding::Trouble(format!("cannot open a VRRP socket on {name}: {error}"))]
+            match VrrpSocket::open(name, link.index, family, groups) {
+                Ok(socket) => {
+                    self.sockets.insert(family, socket);
+                }
+                Err(error) => {
+                    self.stale = true;
+                    let sentence = format!("cannot open an {family} VRRP socket on {name}: {error}");
+                    findings.push(Finding::Trouble(sentence));
+                }
             }
         }
+        findings
     }
 }
 
 fn interfaces_of(plan: &Plan) -> BTreeMap<String, Interface> {
     let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
-    let mut named = |name: &str, groups: Option<&Delivery>| {
-        let interface = interfaces.entry(name.to_owned()).or_default();
-        interface.stale = true;
-        interface.carries_adverts |= groups.is_some();
-        if let Some(Delivery::Multicast { group }) = groups
-            && !interface.groups.contains(group)
-        {
-            interface.groups.push(*group);
-        }
-    };
     for router in &plan.routers {
-        named(&router.interface, Some(&router.delivery));
+        let interface = interfaces.entry(router.interface.clone()).or_default();
+        let groups = interface.adverts.entry(router.family()).or_default();
+        if let Delivery::Multicast { group } = router.delivery
+            && !groups.contains(&group)
+        {
+            groups.push(group);
+        }
         for address in router.addresses.iter().chain(&router.excluded_addresses) {
-            named(&address.interface, None);
+            interfaces.entry(address.interface.clone()).or_default();
         }
         for tracked in &router.track_interfaces {
-            named(&tracked.interface, None);
+            interfaces.entry(tracked.interface.clone()).or_default();
         }
     }
+    interfaces.values_mut().for_each(|interface| interface.stale = true);
     interfaces
 }
 
-/// Primary addresses first: the first one is the source of adverts.
-fn ipv4(addresses: &[Address]) -> Vec<(Ipv4Addr, u8)> {
-    let mut sorted: Vec<&Address> = addresses.iter().collect();
+/// Primary addresses first: the first one is the source of adverts. What duplicate address detection has not cleared
+/// cannot be one.
+fn usable(addresses: &[Address]) -> Vec<(IpAddr, u8)> {
+    let mut sorted: Vec<&Address> = addresses.iter().filter(|address| !address.tentative).collect();
     sorted.sort_by_key(|address| address.secondary);
-    let ipv4 = sorted.into_iter().filter_map(|address| match address.address {
-        IpAddr::V4(ipv4) => Some((ipv4, address.prefix_length)),
-        IpAddr::V6(_) => None,
-    });
-    ipv4.collect()
+    sorted.into_iter().map(|address| (address.address, address.prefix_length)).collect()
 }
 
 fn no_interface() -> io::Error {

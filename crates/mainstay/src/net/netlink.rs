@@ -57,6 +57,8 @@ pub(super) struct Address {
     pub(super) prefix_length: u8,
     /// Whether another address of the same network came first.
     pub(super) secondary: bool,
+    /// Whether duplicate address detection has not cleared it, or found a duplicate.
+    pub(super) tentative: bool,
 }
 
 impl Netlink {

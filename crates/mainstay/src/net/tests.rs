@@ -2,6 +2,7 @@
 //! interfaces, `lan0` and `lan1`, that are one cable.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn in_namespace(name: &str, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
         ip("link set lo up");
+        // No link-local addresses beside the ones that tests look for, unless they ask for them.
+        fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
         ip("link add lan0 type veth peer name lan1");
         ip("address add 10.9.0.1/24 dev lan0");
         ip("address add 10.9.0.2/24 dev lan1");
@@ -67,7 +70,7 @@ fn address() -> VirtualAddress {
     }
 }
 
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
 
 fn plan(interface: &str) -> Plan {
     let router = Router {
@@ -79,6 +82,9 @@ fn plan(interface: &str) -> Plan {
         advert_interval: Centis::new(100),
         delivery: Delivery::Multicast { group: GROUP },
         source: None,
+        checksum: None,
+        missed_adverts: 3,
+        trusts_active_router: false,
         authentication: Authentication::None,
         preempt: Preempt::After(Duration::ZERO),
         addresses: vec![VirtualAddress { interface: interface.to_owned(), ..address() }],
@@ -121,13 +127,13 @@ fn wait(network: &Network) {
     poll(&mut descriptors, PollTimeout::from(100_u8)).expect("poll works");
 }
 
-fn state(name: &str, running: bool, addresses: &[(Ipv4Addr, u8)]) -> Finding {
+fn state(name: &str, running: bool, addresses: &[(IpAddr, u8)]) -> Finding {
     let state = Some(InterfaceState { running, addresses: addresses.to_vec() });
     Finding::Interface { name: name.to_owned(), state }
 }
 
-const OWN: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 9, 0, 1), 24);
-const VIRTUAL: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 9, 0, 100), 24);
+const OWN: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1)), 24);
+const VIRTUAL: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)), 24);
 
 #[test]
 fn an_address_goes_on_and_off_with_everything_it_was_given() {
@@ -219,10 +225,17 @@ fn interfaces_are_followed_through_loss_and_return() {
 }
 
 /// The IP header as the engine writes it, and two bytes of payload.
-fn datagram(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
-    let mut datagram = vec![0x45, 0xc0, 0, 22, 0, 1, 0, 0, 255, 112, 0, 0];
-    datagram.extend(source.octets());
-    datagram.extend(destination.octets());
+fn datagram(source: IpAddr, destination: IpAddr) -> Vec<u8> {
+    let mut datagram = match source {
+        IpAddr::V4(_) => vec![0x45, 0xc0, 0, 22, 0, 1, 0, 0, 255, 112, 0, 0],
+        IpAddr::V6(_) => vec![0x6c, 0, 0, 0, 0, 2, 112, 255],
+    };
+    for address in [source, destination] {
+        match address {
+            IpAddr::V4(address) => datagram.extend(address.octets()),
+            IpAddr::V6(address) => datagram.extend(address.octets()),
+        }
+    }
     datagram.extend([0x21, 0x33]);
     datagram
 }
@@ -254,7 +267,7 @@ fn adverts_travel_whole_to_a_group_and_to_a_peer() {
         look_until(&mut here, |finding| *finding == state("lan0", true, &[OWN]));
         look_until(&mut there, |finding| matches!(finding, Finding::Interface { .. }));
         let source = OWN.0;
-        for destination in [GROUP, Ipv4Addr::new(10, 9, 0, 2)] {
+        for destination in [GROUP, Ipv4Addr::new(10, 9, 0, 2).into()] {
             here.send_advert("lan0", destination, &datagram(source, destination)).unwrap();
             let (interface, received) = receive_one(&mut there);
             assert_eq!(interface, "lan1");
@@ -282,5 +295,68 @@ fn announcements_arrive_as_gratuitous_arp() {
         }
         let error = network.announce("lan9", address().address).expect_err("there is no interface");
         assert_eq!(error.to_string(), "No such device (os error 19)");
+    });
+}
+
+/// The link-local address of an interface, once duplicate address detection has cleared it.
+fn link_local(network: &mut Network, name: &str) -> IpAddr {
+    let found = look_until(network, |finding| match finding {
+        Finding::Interface { name: of, state: Some(state) } => {
+            of == name && state.addresses.iter().any(|(address, _)| address.is_ipv6())
+        }
+        _ => false,
+    });
+    let Finding::Interface { state: Some(state), .. } = found else { panic!("{found:?}") };
+    let mut addresses = state.addresses.into_iter().map(|(address, _)| address);
+    addresses.find(IpAddr::is_ipv6).expect("it was looked for")
+}
+
+fn ipv6_plan(interface: &str) -> Plan {
+    let mut plan = plan(interface);
+    for router in &mut plan.routers {
+        router.version = Version::V3;
+        router.delivery = Delivery::Multicast { group: "ff02::12".parse().unwrap() };
+        for own in &mut router.addresses {
+            (own.address, own.prefix_length, own.broadcast) = ("2001:db8::64".parse().unwrap(), 64, None);
+        }
+    }
+    plan
+}
+
+#[test]
+fn ipv6_adverts_travel_with_their_header_and_announcements_arrive() {
+    in_namespace("ipv6_adverts_travel_with_their_header_and_announcements_arrive", || {
+        for end in ["lan0", "lan1"] {
+            fs::write(format!("/proc/sys/net/ipv6/conf/{end}/disable_ipv6"), "0").unwrap();
+        }
+        let mut here = Network::open(&ipv6_plan("lan0")).unwrap();
+        let mut there = Network::open(&ipv6_plan("lan1")).unwrap();
+        let source = link_local(&mut here, "lan0");
+        let peer = link_local(&mut there, "lan1");
+        for destination in ["ff02::12".parse().unwrap(), peer] {
+            let sent = datagram(source, destination);
+            here.send_advert("lan0", destination, &sent).unwrap();
+            let (interface, received) = receive_one(&mut there);
+            assert_eq!(interface, "lan1");
+            assert_eq!(
+                received[4..],
+                sent[4..],
+                "all but class and flow label, which the kernel does not tell"
+            );
+        }
+        here.receive(|interface, datagram| panic!("{interface} heard its own advert: {datagram:?}"));
+
+        // The other end holds a stale entry; an override replaces it.
+        let own = ipv6_plan("lan0").routers[0].addresses[0].clone();
+        ip("-6 neighbour replace 2001:db8::64 lladdr 02:00:00:00:00:99 nud stale dev lan1");
+        here.install(&own, Some(Duration::from_secs(5))).unwrap();
+        here.announce("lan0", own.address).unwrap();
+        let link = ip("-oneline link show dev lan0");
+        let hardware = link.split(' ').skip_while(|word| *word != "link/ether").nth(1).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !ip("-6 neighbour show dev lan1").contains(&format!("2001:db8::64 lladdr {hardware}")) {
+            assert!(Instant::now() < deadline, "{}", ip("-6 neighbour show"));
+            std::thread::yield_now();
+        }
     });
 }

@@ -58,8 +58,12 @@ pub(super) fn address(body: &[u8]) -> Option<(u32, Address)> {
     let message = AddressMessage::parse(body).ok()?;
     let address = local_address(&message.attributes)?;
     let secondary = message.header.flags.contains(AddressHeaderFlags::Secondary);
+    let unclear = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
+    // The same bit means "secondary" for IPv4 and "temporary" for IPv6, which is no reason to come later.
+    let secondary = secondary && address.is_ipv4();
+    let tentative = message.header.flags.intersects(unclear);
     let prefix_length = message.header.prefix_len;
-    Some((message.header.index, Address { address, prefix_length, secondary }))
+    Some((message.header.index, Address { address, prefix_length, secondary, tentative }))
 }
 
 /// On a point-to-point interface `IFA_ADDRESS` is the peer's; `IFA_LOCAL`, when there is one, is always ours.

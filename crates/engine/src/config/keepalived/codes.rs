@@ -78,3 +78,5 @@ pub const ADDRESS_CLASH: &str = "K037";
 pub const TRACKED_TWICE: &str = "K038";
 /// `init_fail`, which Keepalived itself does not carry out.
 pub const INIT_FAIL: &str = "K039";
+/// An address of another family than the virtual addresses.
+pub const MIXED_FAMILIES: &str = "K080";

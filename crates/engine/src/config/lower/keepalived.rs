@@ -6,12 +6,13 @@
 mod address;
 mod authentication;
 mod command;
+mod delivery;
 mod fields;
 mod instance;
 mod script;
 mod tracking;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::Place;
@@ -103,10 +104,11 @@ fn named<'a>(
 fn check_vrids(instances: &[Instance], diagnostics: &mut Vec<Diagnostic>) {
     for (index, instance) in instances.iter().enumerate() {
         let router = &instance.router;
-        let twin = instances
-            .iter()
-            .take(index)
-            .find(|other| other.router.vrid == router.vrid && other.router.interface == router.interface);
+        let twin = instances.iter().take(index).find(|other| {
+            let other = &other.router;
+            let same_family = other.family() == router.family();
+            other.vrid == router.vrid && other.interface == router.interface && same_family
+        });
         if let Some(twin) = twin {
             let message = format!(
                 "`{}` and `{}` are the same virtual router {} on `{}`",
@@ -127,7 +129,11 @@ fn check_vrids(instances: &[Instance], diagnostics: &mut Vec<Diagnostic>) {
 struct Globals {
     script_user: Option<ScriptUser>,
     version: Version,
-    group: Ipv4Addr,
+    group: IpAddr,
+    group_ipv6: IpAddr,
+    missed_adverts: u8,
+    only_peers: bool,
+    trusts_active_router: bool,
     announcements: Announcements,
 }
 
@@ -151,6 +157,10 @@ impl Globals {
             script_user: script_user(fields.last("script_user")),
             version: version(fields.integer("vrrp_version")).unwrap_or(Version::V2),
             group: fields.address("vrrp_mcast_group4").unwrap_or(VRRP_GROUP),
+            group_ipv6: fields.address("vrrp_mcast_group6").unwrap_or(VRRP_GROUP_IPV6),
+            missed_adverts: fields.integer("vrrp_down_timer_adverts").unwrap_or(3),
+            only_peers: fields.flag("vrrp_check_unicast_src"),
+            trusts_active_router: fields.flag("vrrp_skip_check_adv_addr"),
             announcements: Announcements {
                 delay,
                 repeat,
@@ -164,7 +174,10 @@ impl Globals {
 }
 
 /// The group that RFC 9568 §5.1.1.2 assigns.
-const VRRP_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+const VRRP_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
+
+/// The group that RFC 9568 §5.1.2.2 assigns.
+const VRRP_GROUP_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
 
 fn version(number: Option<u8>) -> Option<Version> {
     number.map(|number| if number == 3 { Version::V3 } else { Version::V2 })

@@ -7,7 +7,7 @@
 //! 3. it comes back after [`limits::INSTALL_HOLD`], twice as long each time in a row, as a backup that listens first.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Router, State, Timer};
@@ -143,14 +143,6 @@ impl Router {
         failures.reasons.insert(address.clone(), reason.clone());
         let (router, address) = (self.config.name.clone(), address.address);
         self.say(VrrpEvent::InstallFailed { router, address, reason });
-    }
-
-    /// The IPv4 addresses that adverts carry.
-    pub(super) fn advertised_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.config.addresses.iter().filter_map(|own| match own.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        })
     }
 
     /// Takes the addresses and makes them known.

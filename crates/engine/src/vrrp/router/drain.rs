@@ -30,7 +30,8 @@ impl Router {
     }
 
     /// Has connections that began at `predecessor` end there, while this router takes over from it.
-    pub(super) fn forward_strays(&mut self, predecessor: Ipv4Addr, now: Instant) {
+    pub(super) fn forward_strays(&mut self, predecessor: IpAddr, now: Instant) {
+        let IpAddr::V4(predecessor) = predecessor else { return };
         let addresses = self.drainable();
         if !addresses.is_empty() {
             self.hand_over_rules(Some(HandOverRules::Forward { addresses, to: predecessor }));
@@ -62,7 +63,8 @@ impl Router {
 
     /// Takes in that the rules for a move could not be set.
     pub(crate) fn handle_hand_over_rules_failed(&mut self, reason: String, now: Instant) {
-        if self.complaints.worth_saying("hand_over_rules", Ipv4Addr::UNSPECIFIED, &reason, now) {
+        let nobody = self.nobody();
+        if self.complaints.worth_saying("hand_over_rules", nobody, &reason, now) {
             let router = self.config.name.clone();
             self.say(VrrpEvent::NoDrain { router, reason });
         }

@@ -4,10 +4,10 @@
 //! router ends it. Without one it ends after [`bound`]: a router that stops lets go then, one that was only asked to
 //! hand over stays active with the lowest priority, because nobody else would serve.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{MISSED_ADVERTS, Peer, Priority, Router, State, Timer};
+use super::{Peer, Priority, Router, State, Timer};
 use crate::limits;
 use crate::plan::Router as Config;
 use crate::time::Instant;
@@ -36,7 +36,7 @@ pub(super) enum Purpose {
 /// intervals, three missed adverts and a skew that is below one more (below a second in version 2, whose shortest
 /// interval that is). Whoever hears a priority 0 needs no longer than its skew, see [`limits::HAND_OVER_LEAST`].
 fn bound(config: &Config) -> Duration {
-    let patience = config.advert_interval.to_duration() * (MISSED_ADVERTS + 1);
+    let patience = config.advert_interval.to_duration() * (u32::from(config.missed_adverts) + 1);
     patience.max(limits::HAND_OVER_LEAST) + limits::HAND_OVER_MARGIN
 }
 
@@ -112,7 +112,7 @@ impl Router {
     /// Lets go: to a successor that was heard, or to nobody.
     pub(super) fn let_go(&mut self, hand_over: HandOver, successor: Option<Peer>, now: Instant) {
         let (router, took) = (self.config.name.clone(), now.since(hand_over.started).as_secs_f64());
-        let successor_address: Option<Ipv4Addr> = successor.map(|peer| peer.address);
+        let successor_address: Option<IpAddr> = successor.map(|peer| peer.address);
         self.say(VrrpEvent::HandedOver { router, successor: successor_address, took });
         match hand_over.purpose {
             Purpose::Stop if successor.is_some() => {

@@ -19,7 +19,7 @@ mod status;
 mod timers;
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use self::addresses::Addresses;
@@ -36,9 +36,6 @@ use crate::vrrp::packet::{self, Advert, ChecksumForm, Form, LAN_TTL};
 use crate::vrrp::phrase::Span;
 use crate::vrrp::track::Tracking;
 
-/// Adverts that may be missed before a backup takes over (RFC 9568 §6.1, `Active_Down_Interval`).
-const MISSED_ADVERTS: u32 = 3;
-
 /// One virtual router, this balancer's part in it.
 #[derive(Debug)]
 pub(crate) struct Router {
@@ -53,6 +50,8 @@ pub(crate) struct Router {
     active_interval: Centis,
     /// The other router that was last heard to be active.
     peer: Option<Peer>,
+    /// What the version 3 checksum covered that was accepted last, whoever sent it.
+    heard_checksum: Option<ChecksumForm>,
     /// From when on a lower-priority active router is no longer put up with (`preempt_delay`).
     preempt_from: Option<Instant>,
     /// Since when an operator wants this router to be the last resort.
@@ -101,7 +100,7 @@ pub(crate) enum Link {
     /// Nobody looked yet.
     Unknown,
     /// Adverts can leave from this address.
-    Usable(Ipv4Addr),
+    Usable(IpAddr),
     /// Adverts cannot leave; the phrase says why.
     Unusable(String),
 }
@@ -109,12 +108,10 @@ pub(crate) enum Link {
 /// Another router that advertised itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Peer {
-    address: Ipv4Addr,
+    address: IpAddr,
     /// [`Priority::RELEASE`] when it let go.
     priority: Priority,
     heard: Instant,
-    /// What its version 3 checksums cover.
-    checksum: Option<ChecksumForm>,
 }
 
 /// What keeps a router from taking part.
@@ -137,6 +134,7 @@ impl Router {
             timers: Timers::default(),
             active_interval: config.advert_interval,
             peer: None,
+            heard_checksum: None,
             preempt_from: None,
             standing_by: None,
             advertised: now,
@@ -179,7 +177,8 @@ impl Router {
 
     /// Takes in that an advert could not be sent. Peers judge that by its absence; people want to know.
     pub(crate) fn handle_send_failed(&mut self, reason: String, now: Instant) {
-        if self.complaints.worth_saying("send", Ipv4Addr::UNSPECIFIED, &reason, now) {
+        let nobody = self.nobody();
+        if self.complaints.worth_saying("send", nobody, &reason, now) {
             let (router, interface) = (self.config.name.clone(), self.config.interface.clone());
             self.say(VrrpEvent::SendFailed { router, interface, reason });
         }
@@ -293,7 +292,7 @@ impl Router {
     }
 
     /// RFC 9568 §6.4.1 and §6.4.2: the advert comes first, so that a rival stops before the address is here.
-    fn become_active(&mut self, why: String, predecessor: Option<Ipv4Addr>, now: Instant) {
+    fn become_active(&mut self, why: String, predecessor: Option<IpAddr>, now: Instant) {
         self.timers.clear_all();
         self.enter(State::Active, why, now);
         (self.peer, self.preempt_from) = (None, None);
@@ -354,11 +353,11 @@ impl Router {
     /// A router that owned the addresses and did not advertise for longer than a peer waits may have a successor by
     /// now. It lets go before it does anything else, and hears what queued up meanwhile as a backup.
     ///
-    /// The least a peer waits is [`MISSED_ADVERTS`] intervals: its skew can be next to nothing.
+    /// The least a peer waits is the intervals it lets pass: its skew can be next to nothing.
     fn start_over_if_overslept(&mut self, now: Instant) {
         let interval = self.config.advert_interval.to_duration();
         let owned = matches!(self.state, State::Active | State::HandingOver(_));
-        if !owned || !self.has_peers() || now.since(self.advertised) <= interval * MISSED_ADVERTS {
+        if !owned || !self.has_peers() || now.since(self.advertised) <= interval * self.missed_adverts() {
             return;
         }
         self.say_overslept(now.since(self.advertised).saturating_sub(interval));
@@ -371,7 +370,7 @@ impl Router {
     /// A backup whose machine was suspended heard nothing and knows nothing: it listens once more before it takes over.
     /// Adverts that queued up meanwhile were handled before and moved the timer.
     fn listen_again_if_overslept(&mut self, now: Instant) {
-        let patience = self.active_interval.to_duration() * MISSED_ADVERTS;
+        let patience = self.active_interval.to_duration() * self.missed_adverts();
         let late = self.timers.overdue(Timer::ActiveDown, now);
         if self.state == State::Backup && late > patience {
             self.say_overslept(late);
@@ -394,7 +393,7 @@ impl Router {
         let Link::Usable(source) = self.conditions.link else { return };
         let (destinations, ttl) = match &self.config.delivery {
             Delivery::Multicast { group } => (vec![*group], LAN_TTL),
-            Delivery::Unicast { peers, ttl } => (peers.clone(), *ttl),
+            Delivery::Unicast { peers, ttl, .. } => (peers.iter().map(|peer| peer.address).collect(), *ttl),
         };
         for destination in destinations {
             // Keepalived counts from 1 and leaves 0 out, which means "not set".
@@ -406,10 +405,10 @@ impl Router {
                 vrid: self.config.vrid,
                 priority,
                 interval: self.config.advert_interval,
-                addresses: self.advertised_addresses().collect(),
+                addresses: self.config.addresses.iter().map(|own| own.address).collect(),
                 form: match self.config.version {
                     Version::V2 => Form::V2 { authentication: self.config.authentication.clone() },
-                    Version::V3 => Form::V3 { checksum: ChecksumForm::PseudoHeader },
+                    Version::V3 => Form::V3 { checksum: self.checksum_form() },
                 },
             };
             let datagram = packet::encode(&advert, self.identification);
@@ -417,6 +416,12 @@ impl Router {
             let interface = self.config.interface.clone();
             self.outputs.push_back(Output::SendAdvert { interface, destination, datagram });
         }
+    }
+
+    /// The form of checksum that the group understands: some routers take no other than their own (RFC 9568 §5.2.8
+    /// says one thing, RFC 5798 was read as another).
+    fn checksum_form(&self) -> ChecksumForm {
+        self.config.checksum.or(self.heard_checksum).unwrap_or(ChecksumForm::PseudoHeader)
     }
 
     /// The priority it takes part with now.
@@ -427,9 +432,14 @@ impl Router {
         }
     }
 
+    /// Adverts that may be missed before a backup takes over.
+    fn missed_adverts(&self) -> u32 {
+        u32::from(self.config.missed_adverts)
+    }
+
     /// `Active_Down_Interval` (RFC 9568 §6.1).
     fn master_down(&self) -> Duration {
-        self.active_interval.to_duration() * MISSED_ADVERTS + self.skew_under(self.active_interval)
+        self.active_interval.to_duration() * self.missed_adverts() + self.skew_under(self.active_interval)
     }
 
     /// `Skew_Time`: the share of a second (RFC 3768 §6.1) or of the active router's interval (RFC 9568 §6.1) that a
@@ -448,6 +458,11 @@ impl Router {
             Delivery::Multicast { .. } => true,
             Delivery::Unicast { peers, .. } => !peers.is_empty(),
         }
+    }
+
+    /// In complaints, somebody whose address is not known.
+    fn nobody(&self) -> IpAddr {
+        self.config.family().unspecified()
     }
 
     fn say(&mut self, event: VrrpEvent) {

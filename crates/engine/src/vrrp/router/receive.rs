@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::{Config, HandOver, Link, Peer, Priority, Router, State, Timer};
 use crate::plan::{Authentication, Delivery, Preempt, Version};
 use crate::time::{Centis, Instant};
 use crate::vrrp::event::VrrpEvent;
-use crate::vrrp::packet::{Advert, ChecksumForm, Form, LAN_TTL, Malformed};
+use crate::vrrp::packet::{Advert, Form, LAN_TTL, Malformed};
 
 /// What one router counts.
 #[derive(Debug, Default)]
@@ -33,8 +33,13 @@ pub(super) struct Refused {
 /// How a well-formed advert differs from what its receiver is configured to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// A multicast advert that a router passed on (RFC 9568 §7.1).
-    Ttl(u8),
+    /// Another TTL than its sender's distance allows: 255 in multicast (RFC 9568 §7.1), what the peer's line says in unicast.
+    Ttl {
+        /// As it arrived.
+        theirs: u8,
+        /// What would be taken.
+        least_and_most: (u8, u8),
+    },
     /// Another protocol version (RFC 9568 §7.1).
     Version {
         /// The sender's.
@@ -63,22 +68,25 @@ pub(crate) enum Mismatch {
         /// The receiver's.
         ours: usize,
     },
+    /// A unicast advert of somebody who is not a peer, where only peers are heard.
+    Stranger,
     /// Multicast to a unicast router, or the other way round.
-    Destination(Ipv4Addr),
+    Destination(IpAddr),
     /// An address of the receiver that the sender does not have.
-    AddressList(Ipv4Addr),
+    AddressList(IpAddr),
 }
 
 impl Mismatch {
     /// The stable name that counters and events carry.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Ttl(_) => "ttl",
+            Self::Ttl { .. } => "ttl",
             Self::Version { .. } => "version",
             Self::AuthenticationType { .. } => "authentication_type",
             Self::Password => "password",
             Self::Interval { .. } => "interval",
             Self::AddressCount { .. } => "address_count",
+            Self::Stranger => "stranger",
             Self::Destination(_) => "destination",
             Self::AddressList(_) => "address_list",
         }
@@ -88,7 +96,12 @@ impl Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ttl(ttl) => write!(f, "its TTL is {ttl}, not 255, so it does not come from this LAN"),
+            Self::Ttl { theirs, least_and_most: (LAN_TTL, LAN_TTL) } => {
+                write!(f, "its TTL is {theirs}, not 255, so it does not come from this LAN")
+            }
+            Self::Ttl { theirs, least_and_most: (least, most) } => {
+                write!(f, "its TTL is {theirs}, this router takes {least} to {most} from that peer")
+            }
             Self::Version { theirs, ours } => {
                 write!(f, "it speaks version {}, this router version {}", digit(*theirs), digit(*ours))
             }
@@ -108,6 +121,7 @@ impl fmt::Display for Mismatch {
             Self::AddressCount { theirs, ours } => {
                 write!(f, "it has another number of virtual addresses: {theirs}, this router {ours}")
             }
+            Self::Stranger => f.write_str("it is not one of this router's peers"),
             Self::Destination(destination) if destination.is_multicast() => {
                 write!(f, "it sends to the group {destination}, this router expects another way of delivery")
             }
@@ -128,7 +142,7 @@ const fn digit(version: Version) -> u8 {
 
 impl Router {
     /// Takes in a datagram for this virtual router that could not be read.
-    pub(crate) fn handle_malformed(&mut self, sender: Ipv4Addr, malformed: Malformed, now: Instant) {
+    pub(crate) fn handle_malformed(&mut self, sender: IpAddr, malformed: Malformed, now: Instant) {
         self.refuse(sender, malformed.name(), malformed.to_string(), now);
     }
 
@@ -139,10 +153,13 @@ impl Router {
         if self.state == State::Stopped || self.conditions.link == Link::Usable(advert.source) {
             return;
         }
-        if let Err(mismatch) = judge(&self.config, advert) {
+        if let Err(mismatch) = judge(&self.config, advert, self.is_trusted(advert)) {
             return self.refuse(advert.source, mismatch.name(), mismatch.to_string(), now);
         }
         self.counters.received += 1;
+        if let Form::V3 { checksum } = advert.form {
+            self.heard_checksum = Some(checksum);
+        }
         self.name_stranger(advert.source, now);
         match self.state {
             State::Backup => self.hear_as_backup(advert, now),
@@ -151,6 +168,12 @@ impl Router {
             State::Initialize | State::Fault | State::Stopped => self.peer = Some(peer_of(advert, now)),
         }
         self.check_invariants();
+    }
+
+    /// Whether an advert is a further one of the active router, whose addresses were looked at before.
+    fn is_trusted(&self, advert: &Advert) -> bool {
+        let followed = self.peer.filter(|_| self.state == State::Backup && self.config.trusts_active_router);
+        followed.is_some_and(|peer| peer.address == advert.source)
     }
 
     /// RFC 9568 §6.4.2.
@@ -229,14 +252,16 @@ impl Router {
     }
 
     /// A unicast sender that is not a configured peer counts, as with Keepalived, but is named.
-    fn name_stranger(&mut self, peer: Ipv4Addr, now: Instant) {
+    fn name_stranger(&mut self, peer: IpAddr, now: Instant) {
         let Delivery::Unicast { peers, .. } = &self.config.delivery else { return };
-        if !peers.contains(&peer) && self.complaints.worth_saying("stranger", peer, "", now) {
+        if !peers.iter().any(|known| known.address == peer)
+            && self.complaints.worth_saying("stranger", peer, "", now)
+        {
             self.say(VrrpEvent::StrangerHeard { router: self.config.name.clone(), peer });
         }
     }
 
-    fn refuse(&mut self, sender: Ipv4Addr, mismatch: &'static str, detail: String, now: Instant) {
+    fn refuse(&mut self, sender: IpAddr, mismatch: &'static str, detail: String, now: Instant) {
         let refused = self.counters.refused.entry(mismatch).or_default();
         refused.count += 1;
         refused.latest = format!("{sender}: {detail}");
@@ -248,18 +273,23 @@ impl Router {
 }
 
 fn peer_of(advert: &Advert, now: Instant) -> Peer {
-    let checksum: Option<ChecksumForm> = match advert.form {
-        Form::V2 { .. } => None,
-        Form::V3 { checksum } => Some(checksum),
-    };
-    Peer { address: advert.source, priority: advert.priority, heard: now, checksum }
+    Peer { address: advert.source, priority: advert.priority, heard: now }
 }
 
 /// Whether an advert fits a router's configuration (RFC 9568 §7.1, RFC 3768 §7.1, in Keepalived's order).
-fn judge(config: &Config, advert: &Advert) -> Result<(), Mismatch> {
+///
+/// Of a `trusted` sender neither the TTL nor the addresses are looked at (`skip_check_adv_addr`).
+fn judge(config: &Config, advert: &Advert, trusted: bool) -> Result<(), Mismatch> {
     let refuse_unless = |fits: bool, mismatch: Mismatch| if fits { Ok(()) } else { Err(mismatch) };
-    let multicast = matches!(config.delivery, Delivery::Multicast { .. });
-    refuse_unless(!multicast || advert.ttl == LAN_TTL, Mismatch::Ttl(advert.ttl))?;
+    let least_and_most = match &config.delivery {
+        Delivery::Multicast { .. } => (LAN_TTL, LAN_TTL),
+        Delivery::Unicast { peers, .. } => peers
+            .iter()
+            .find(|peer| peer.address == advert.source)
+            .map_or((u8::MIN, u8::MAX), |peer| (peer.min_ttl, peer.max_ttl)),
+    };
+    let ttl_fits = (least_and_most.0..=least_and_most.1).contains(&advert.ttl);
+    refuse_unless(trusted || ttl_fits, Mismatch::Ttl { theirs: advert.ttl, least_and_most })?;
     let (theirs, ours) = (advert.version(), config.version);
     refuse_unless(theirs == ours, Mismatch::Version { theirs, ours })?;
     if let Form::V2 { authentication } = &advert.form {
@@ -269,17 +299,24 @@ fn judge(config: &Config, advert: &Advert) -> Result<(), Mismatch> {
     }
     let ours = || config.addresses.iter().map(|own| own.address);
     let counts = (advert.addresses.len(), config.addresses.len());
-    refuse_unless(counts.0 == counts.1, Mismatch::AddressCount { theirs: counts.0, ours: counts.1 })?;
+    refuse_unless(
+        trusted || counts.0 == counts.1,
+        Mismatch::AddressCount { theirs: counts.0, ours: counts.1 },
+    )?;
     let expected = match config.delivery {
         Delivery::Multicast { group } => advert.destination == group,
         Delivery::Unicast { .. } => !advert.destination.is_multicast(),
     };
     refuse_unless(expected, Mismatch::Destination(advert.destination))?;
-    let missing = ours().find_map(|own| match own {
-        std::net::IpAddr::V4(own) => (!advert.addresses.contains(&own)).then_some(own),
-        std::net::IpAddr::V6(_) => None,
-    });
-    missing.map_or(Ok(()), |own| Err(Mismatch::AddressList(own)))
+    let missing = ours().find(|own| !trusted && !advert.addresses.contains(own));
+    missing.map_or(Ok(()), |own| Err(Mismatch::AddressList(own)))?;
+    match &config.delivery {
+        Delivery::Unicast { peers, only_peers: true, .. } => {
+            let known = peers.iter().any(|peer| peer.address == advert.source);
+            refuse_unless(known, Mismatch::Stranger)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn judge_authentication(ours: &Authentication, theirs: &Authentication) -> Result<(), Mismatch> {

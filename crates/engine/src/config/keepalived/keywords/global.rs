@@ -1,6 +1,7 @@
 //! Keywords at the top of a file and in `global_defs`.
 
 use super::{Keyword, Place, Values, acted_on, no_effect, not_yet, refused};
+use crate::plan::Family;
 
 /// Seconds that fit Keepalived's microsecond timers.
 const DELAY: Values = Values::Integer(0, 4_294);
@@ -65,7 +66,13 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             "user and group that scripts run as",
         ),
         acted_on(P, &["vrrp_version"], Values::Integer(2, 3), "2", "protocol version of all instances"),
-        acted_on(P, &["vrrp_mcast_group4"], Values::Address, "224.0.0.18", "group that adverts are sent to"),
+        acted_on(
+            P,
+            &["vrrp_mcast_group4"],
+            Values::Address(Some(Family::Ipv4)),
+            "224.0.0.18",
+            "group that adverts are sent to",
+        ),
         acted_on(P, &["vrrp_garp_master_delay"], DELAY, "5", "seconds until the second burst; 0 for none"),
         acted_on(P, &["vrrp_garp_master_repeat"], REPEAT, "5", "announcements in one burst"),
         acted_on(P, &["vrrp_garp_master_refresh"], DELAY, "0", "seconds between refreshes; 0 for none"),
@@ -107,10 +114,28 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             &["vrrp_garp_interval", "vrrp_gna_interval"],
             "announcements are few and are not spread out",
         ),
-        no_effect(P, &["vrrp_skip_check_adv_addr"], "every advert is checked, which costs next to nothing"),
+        acted_on(
+            P,
+            &["vrrp_skip_check_adv_addr"],
+            Values::Flag,
+            "no",
+            "backups take further adverts of their active router whatever addresses they have",
+        ),
         not_yet(P, &["vrrp_strict"], "adverts are as strict as the other settings make them"),
-        not_yet(P, &["vrrp_check_unicast_src"], "a unicast advert may come from any address"),
-        not_yet(P, &["vrrp_down_timer_adverts"], "an active router is missed after 3 advert intervals"),
+        acted_on(
+            P,
+            &["vrrp_check_unicast_src"],
+            Values::Flag,
+            "no",
+            "unicast adverts of others than the peers are refused",
+        ),
+        acted_on(
+            P,
+            &["vrrp_down_timer_adverts"],
+            Values::Integer(1, 100),
+            "3",
+            "adverts that may be missed before a backup takes over",
+        ),
         not_yet(P, &["vrrp_garp_extra_if"], "addresses on other interfaces are announced as the others"),
         not_yet(P, &["vrrp_lower_prio_no_advert"], "a lower priority is answered with an advert"),
         not_yet(P, &["vrrp_higher_prio_send_advert"], "a higher priority is not answered"),
@@ -155,7 +180,13 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
         ),
         not_yet(P, &["log_unknown_vrids"], "adverts of other virtual routers are not logged"),
         not_yet(P, &["set_supplementary_groups"], "scripts run with their user's own groups"),
-        no_effect(P, &["vrrp_mcast_group6"], "only IPv4 routers run"),
+        acted_on(
+            P,
+            &["vrrp_mcast_group6"],
+            Values::Address(Some(Family::Ipv6)),
+            "ff02::12",
+            "group that adverts over IPv6 are sent to",
+        ),
         no_effect(P, &["vrrp_owner_ignore_adverts", "owner_ignore_adverts"], "an address owner never yields"),
         no_effect(
             P,

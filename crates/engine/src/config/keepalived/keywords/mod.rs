@@ -7,6 +7,7 @@ mod global;
 mod instance;
 
 use crate::config::diagnostic::did_you_mean;
+use crate::plan::Family;
 
 /// Keywords that share their place, their values and their treatment.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +62,8 @@ pub enum Values {
     Word,
     /// So many words.
     Words(usize, usize),
-    /// One IPv4 address.
-    Address,
+    /// One address, of that family if one is named.
+    Address(Option<Family>),
     /// A block.
     Block,
     /// A name and a block.

@@ -1,6 +1,6 @@
 //! The entries of `virtual_ipaddress` and `virtual_ipaddress_excluded`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::fields::recognise;
 use crate::config::diagnostic::Diagnostic;
@@ -8,7 +8,7 @@ use crate::config::keepalived::keywords::{Place, Values};
 use crate::config::keepalived::{Statement, Word, codes};
 use crate::config::source::Span;
 use crate::limits;
-use crate::plan::{Scope, VirtualAddress};
+use crate::plan::{Family, Scope, VirtualAddress};
 
 /// Makes the addresses of one instance; those with mistakes are left out.
 pub(super) fn lower_addresses<'a>(
@@ -28,6 +28,24 @@ pub(super) fn lower_addresses<'a>(
         addresses.push((address, span));
     }
     addresses
+}
+
+/// Reports advertised addresses of another family than the first, which no advert can carry beside it.
+pub(super) fn check_families(advertised: &[(VirtualAddress, Span)], diagnostics: &mut Vec<Diagnostic>) {
+    let Some((first, first_span)) = advertised.first() else { return };
+    let family = Family::of(first.address);
+    for (address, span) in advertised.iter().filter(|(other, _)| Family::of(other.address) != family) {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::MIXED_FAMILIES,
+                *span,
+                format!("`{}` cannot be advertised together with {family} addresses", address.address),
+            )
+            .label("another family")
+            .related(*first_span, format!("makes this an {family} instance"))
+            .hint("move it to `virtual_ipaddress_excluded`, or to an instance of its own"),
+        );
+    }
 }
 
 /// Reports addresses that stand in an instance twice, advertised or excluded.
@@ -60,7 +78,7 @@ fn lower_address(
         return None;
     }
     let mut made = VirtualAddress {
-        address: IpAddr::V4(address),
+        address,
         prefix_length,
         interface: interface.to_owned(),
         label: None,
@@ -89,7 +107,7 @@ fn lower_address(
     Some(made)
 }
 
-fn network(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> Option<(Ipv4Addr, u8)> {
+fn network(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> Option<(IpAddr, u8)> {
     if !word.filled {
         return None;
     }
@@ -97,39 +115,30 @@ fn network(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> Option<(Ipv4Addr, 
         Some((address, length)) => (address, Some(length)),
         None => (word.text.as_str(), None),
     };
-    if address.parse::<Ipv6Addr>().is_ok() {
+    let Ok(parsed) = address.parse::<IpAddr>() else {
         diagnostics.push(
-            Diagnostic::error(
-                codes::REFUSED,
-                word.span,
-                format!("`{address}` is an IPv6 address; only IPv4 routers run"),
-            )
-            .hint("leave the address to Keepalived, or use an IPv4 address"),
-        );
-        return None;
-    }
-    let Ok(parsed) = address.parse::<Ipv4Addr>() else {
-        diagnostics.push(
-            Diagnostic::error(codes::BAD_VALUE, word.span, format!("`{}` is not an IPv4 address", word.text))
+            Diagnostic::error(codes::BAD_VALUE, word.span, format!("`{}` is not an IP address", word.text))
                 .label("an address such as 192.0.2.1/24 was expected"),
         );
         return None;
     };
-    if parsed.is_unspecified() || parsed.is_multicast() || parsed.is_broadcast() || parsed.is_loopback() {
+    let is_broadcast = matches!(parsed, IpAddr::V4(parsed) if parsed.is_broadcast());
+    if parsed.is_unspecified() || parsed.is_multicast() || is_broadcast || parsed.is_loopback() {
         diagnostics.push(
             Diagnostic::error(codes::BAD_VALUE, word.span, format!("`{parsed}` cannot be a virtual address"))
                 .label("no client can connect to it"),
         );
         return None;
     }
+    let most: u8 = if parsed.is_ipv4() { 32 } else { 128 };
     match length.map(str::parse::<u8>) {
-        None => Some((parsed, 32)),
-        Some(Ok(length @ 1..=32)) => Some((parsed, length)),
+        None => Some((parsed, most)),
+        Some(Ok(length)) if (1..=most).contains(&length) => Some((parsed, length)),
         Some(_) => {
             diagnostics.push(Diagnostic::error(
                 codes::OUT_OF_RANGE,
                 word.span,
-                format!("the prefix length of `{}` must be from 1 to 32", word.text),
+                format!("the prefix length of `{}` must be from 1 to {most}", word.text),
             ));
             None
         }
@@ -138,7 +147,7 @@ fn network(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> Option<(Ipv4Addr, 
 
 fn set(
     made: &mut VirtualAddress,
-    address: Ipv4Addr,
+    address: IpAddr,
     name: &str,
     value: &Word,
     diagnostics: &mut Vec<Diagnostic>,
@@ -175,7 +184,10 @@ fn set(
             None => diagnostics.push(Diagnostic::error(
                 codes::BAD_VALUE,
                 value.span,
-                format!("`{name}` takes an IPv4 address, `+` or `-`, not `{text}`"),
+                match address {
+                    IpAddr::V4(_) => format!("`{name}` takes an IPv4 address, `+` or `-`, not `{text}`"),
+                    IpAddr::V6(_) => format!("an IPv6 address has no broadcast address: `{name} {text}`"),
+                },
             )),
         },
     }
@@ -217,7 +229,8 @@ fn scope(text: &str) -> Option<Scope> {
     })
 }
 
-fn broadcast(text: &str, address: Ipv4Addr, prefix_length: u8) -> Option<Ipv4Addr> {
+fn broadcast(text: &str, address: IpAddr, prefix_length: u8) -> Option<Ipv4Addr> {
+    let IpAddr::V4(address) = address else { return None };
     let host_bits = u32::MAX.checked_shr(u32::from(prefix_length)).unwrap_or(0);
     match text {
         "+" => Some(Ipv4Addr::from_bits(address.to_bits() | host_bits)),

@@ -4,12 +4,13 @@
 //! here and nowhere else, so that what it hands out is what the table promises.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::{self, Place, Treatment, Values};
 use crate::config::keepalived::{Statement, Word, codes};
+use crate::plan::Family;
 
 /// What a block says, by keyword.
 pub(super) struct Fields<'a> {
@@ -84,13 +85,18 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of a keyword that takes an address.
-    pub(super) fn address(&self, name: &str) -> Option<Ipv4Addr> {
+    pub(super) fn address(&self, name: &str) -> Option<IpAddr> {
         self.word(name)?.text.parse().ok()
     }
 
     /// Whether a keyword is there and does not say no.
     pub(super) fn flag(&self, name: &str) -> bool {
-        self.last(name).is_some_and(|statement| {
+        self.flag_or(name, false)
+    }
+
+    /// What a keyword says, or `default` where it is not.
+    pub(super) fn flag_or(&self, name: &str, default: bool) -> bool {
+        self.last(name).map_or(default, |statement| {
             statement.values.first().is_none_or(|word| flag(&word.text) == Some(true))
         })
     }
@@ -155,7 +161,7 @@ fn unknown(place: Place, word: &Word) -> Diagnostic {
 }
 
 /// Reports what is wrong with the values of a statement; whether nothing is.
-fn check_values(
+pub(super) fn check_values(
     values: Values,
     name: &str,
     statement: &Statement,
@@ -186,7 +192,7 @@ fn check_count(values: Values, name: &str, statement: &Statement, diagnostics: &
         Values::Nothing | Values::Block => (0, 0, "no value".to_owned()),
         Values::Flag => (0, 1, "at most one value".to_owned()),
         Values::NamedBlock => (1, 1, "a name".to_owned()),
-        Values::Word | Values::Address | Values::Integer(..) | Values::Decimal(..) => {
+        Values::Word | Values::Address(_) | Values::Integer(..) | Values::Decimal(..) => {
             (1, 1, "one value".to_owned())
         }
         Values::Words(least, most) => (least, most, format!("{least} or {most} values")),
@@ -233,9 +239,13 @@ fn check_value(values: Values, name: &str, value: &Word, diagnostics: &mut Vec<D
             }
             None => (codes::BAD_VALUE, format!("`{name}` takes a number of seconds, such as 1 or 0.1")),
         },
-        Values::Address if text.parse::<Ipv4Addr>().is_err() => {
-            (codes::BAD_VALUE, format!("`{name}` takes an IPv4 address"))
-        }
+        Values::Address(family) => match text.parse::<IpAddr>() {
+            Ok(address) if family.is_none_or(|family| family == Family::of(address)) => return true,
+            _ => {
+                let family = family.map_or("IP".to_owned(), |family| family.to_string());
+                (codes::BAD_VALUE, format!("`{name}` takes an {family} address"))
+            }
+        },
         Values::Flag if flag(text).is_none() => (codes::BAD_VALUE, format!("`{name}` takes yes or no")),
         _ => return true,
     };

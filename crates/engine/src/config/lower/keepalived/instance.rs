@@ -1,10 +1,10 @@
 //! One `vrrp_instance` block.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::address::{check_interface, check_twins, lower_addresses};
+use super::address::{check_families, check_interface, check_twins, lower_addresses};
 use super::authentication::lower_authentication;
+use super::delivery::lower_delivery;
 use super::fields::Fields;
 use super::script::KnownScript;
 use super::tracking::{lower_track_interfaces, lower_track_scripts};
@@ -13,8 +13,9 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::Place;
 use crate::config::keepalived::{Statement, Word, codes};
 use crate::config::source::Span;
-use crate::limits;
-use crate::plan::{AnnouncePolicy, Delivery, Preempt, Priority, Router, Version, VirtualAddress, Vrid};
+use crate::plan::{
+    AnnouncePolicy, ChecksumForm, Family, Preempt, Priority, Router, Version, VirtualAddress, Vrid,
+};
 use crate::time::Centis;
 
 /// A router, and where its identifier stands.
@@ -39,13 +40,11 @@ pub(super) fn lower_instance(
     let starts_active = starts_active(&fields, diagnostics);
     let interface = interface(statement, name, &fields, diagnostics);
     let vrid = vrid(statement, name, &fields, diagnostics);
-    let source = source(&fields);
-    let delivery = delivery(&fields, globals, diagnostics);
-    if let (Delivery::Unicast { peers, .. }, Some(own)) = (&delivery, source) {
-        check_own_address(&fields, peers, own, diagnostics);
-    }
     let interface_name = interface.map(|word| word.text.clone()).unwrap_or_default();
     let (addresses, excluded_addresses) = addresses(statement, name, &fields, &interface_name, diagnostics);
+    let family = addresses.first().map_or(Family::Ipv4, |own| Family::of(own.address));
+    let version = version_over(family, version, &fields, diagnostics);
+    let (source, delivery) = lower_delivery(&fields, family, globals, diagnostics);
     let router = Router {
         name: name.text.clone(),
         // An instance without one was reported, and is dropped below.
@@ -55,6 +54,9 @@ pub(super) fn lower_instance(
         advert_interval: advert_interval(&fields, version, diagnostics),
         delivery,
         source,
+        checksum: checksum(&fields, diagnostics),
+        missed_adverts: fields.integer("down_timer_adverts").unwrap_or(globals.missed_adverts),
+        trusts_active_router: fields.flag_or("skip_check_adv_addr", globals.trusts_active_router),
         authentication: lower_authentication(&fields, version, diagnostics),
         preempt: preempt(&fields, starts_active, diagnostics),
         addresses,
@@ -67,6 +69,50 @@ pub(super) fn lower_instance(
     };
     let vrid_span = fields.word("virtual_router_id").map_or(name.span, |word| word.span);
     (interface.is_some() && vrid.is_some()).then_some(Instance { router, vrid_span })
+}
+
+/// Version 2 does not exist over IPv6 (RFC 3768 §1); Keepalived goes by version 3 there, whatever is configured.
+fn version_over(
+    family: Family,
+    version: Version,
+    fields: &Fields<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Version {
+    if family == Family::Ipv4 || version == Version::V3 {
+        return version;
+    }
+    if let Some(word) = fields.word("version") {
+        diagnostics.push(
+            Diagnostic::warning(
+                codes::NO_EFFECT,
+                word.span,
+                "version 2 does not exist over IPv6: version 3 is used",
+            )
+            .label("has no effect, as in Keepalived")
+            .hint("write `version 3`"),
+        );
+    }
+    Version::V3
+}
+
+/// The one form of checksum to send, where the file asks for one.
+fn checksum(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<ChecksumForm> {
+    if fields.flag("v3_checksum_as_v2") {
+        return Some(ChecksumForm::MessageOnly);
+    }
+    let old = fields.last("old_unicast_checksum")?;
+    let Some(word) = old.values.first() else { return Some(ChecksumForm::GroupPseudoHeader) };
+    if word.text != "never" {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::BAD_VALUE,
+                word.span,
+                format!("`old_unicast_checksum` takes `never` or nothing, not `{}`", word.text),
+            )
+            .label("neither"),
+        );
+    }
+    Some(ChecksumForm::PseudoHeader)
 }
 
 /// Whether the instance says `state MASTER`, which is all a state changes.
@@ -189,108 +235,6 @@ fn advert_interval(fields: &Fields<'_>, version: Version, diagnostics: &mut Vec<
 /// RFC 9568 §5.2.7.
 const DEFAULT_ADVERT_INTERVAL: Centis = Centis::new(100);
 
-fn source(fields: &Fields<'_>) -> Option<Ipv4Addr> {
-    fields.address("unicast_src_ip").or_else(|| fields.address("mcast_src_ip"))
-}
-
-fn delivery(fields: &Fields<'_>, globals: &Globals, diagnostics: &mut Vec<Diagnostic>) -> Delivery {
-    let peers = peers(fields, diagnostics);
-    if !peers.is_empty() {
-        return Delivery::Unicast { peers, ttl: fields.integer("unicast_ttl").unwrap_or(255) };
-    }
-    let unicast =
-        ["unicast_peer", "unicast_src_ip", "unicast_ttl"].into_iter().find_map(|name| fields.last(name));
-    if let Some(no_peers) = fields.last("unicast_fault_no_peer") {
-        diagnostics.push(
-            Diagnostic::error(
-                codes::NO_PEERS,
-                no_peers.keyword.span,
-                "this instance has no unicast peer, and `unicast_fault_no_peer` forbids it to run without",
-            )
-            .hint("name the other balancers in a `unicast_peer` block"),
-        );
-    } else if let Some(unicast) = unicast.filter(|_| fields.inside("unicast_peer").next().is_none()) {
-        diagnostics.push(
-            Diagnostic::warning(
-                codes::NO_PEERS,
-                unicast.keyword.span,
-                "without a peer in `unicast_peer` adverts go to the multicast group, as in Keepalived",
-            )
-            .hint("name the other balancers in a `unicast_peer` block"),
-        );
-    }
-    let group = fields.address("mcast_dst_ip").unwrap_or(globals.group);
-    if !group.is_multicast()
-        && let Some(word) = fields.word("mcast_dst_ip")
-    {
-        let message = format!("`{group}` is not a multicast group");
-        diagnostics.push(
-            Diagnostic::error(codes::BAD_VALUE, word.span, message).hint("the usual one is 224.0.0.18"),
-        );
-    }
-    Delivery::Multicast { group }
-}
-
-fn peers(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Ipv4Addr> {
-    let mut peers: Vec<Ipv4Addr> = Vec::new();
-    for entry in fields.inside("unicast_peer") {
-        let word = &entry.keyword;
-        for option in entry.values.iter().filter(|option| option.text.parse::<u8>().is_err()) {
-            let option = Statement { keyword: option.clone(), values: Vec::new(), block: None };
-            super::fields::recognise(Place::Peer, &option, diagnostics);
-        }
-        match word.text.parse::<Ipv4Addr>() {
-            _ if !word.filled => {}
-            Ok(peer) if peers.contains(&peer) => diagnostics.push(Diagnostic::warning(
-                codes::GIVEN_TWICE,
-                word.span,
-                format!("`{peer}` is a peer already; it gets one advert"),
-            )),
-            Ok(_) if peers.len() == limits::PEERS_PER_ROUTER => {
-                let message = format!("more than {} peers in one instance", limits::PEERS_PER_ROUTER);
-                diagnostics.push(Diagnostic::error(codes::TOO_MANY, word.span, message));
-                break;
-            }
-            Ok(peer) => peers.push(peer),
-            Err(_) => diagnostics.push(
-                Diagnostic::error(
-                    codes::BAD_VALUE,
-                    word.span,
-                    format!("`{}` is not an IPv4 address", word.text),
-                )
-                .label("the address of another balancer was expected"),
-            ),
-        }
-    }
-    peers
-}
-
-/// A peer that is this balancer itself: the two files were swapped, or copied.
-fn check_own_address(
-    fields: &Fields<'_>,
-    peers: &[Ipv4Addr],
-    own: Ipv4Addr,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    if !peers.contains(&own) {
-        return;
-    }
-    let source = fields.word("unicast_src_ip").or_else(|| fields.word("mcast_src_ip"));
-    let peer = fields.inside("unicast_peer").find(|entry| entry.keyword.text.parse() == Ok(own));
-    if let (Some(source), Some(peer)) = (source, peer) {
-        diagnostics.push(
-            Diagnostic::error(
-                codes::ADDRESS_CLASH,
-                peer.keyword.span,
-                format!("`{own}` is this balancer itself, not a peer"),
-            )
-            .label("its own peer")
-            .related(source.span, "its own address")
-            .hint("name the other balancers only"),
-        );
-    }
-}
-
 fn preempt(fields: &Fields<'_>, starts_active: bool, diagnostics: &mut Vec<Diagnostic>) -> Preempt {
     let never = fields.last("nopreempt");
     let delay = fields.last("preempt_delay");
@@ -336,6 +280,7 @@ fn addresses(
         missing(statement, message, hint, diagnostics);
     }
     let advertised = lower_addresses(fields.inside("virtual_ipaddress"), interface, diagnostics);
+    check_families(&advertised, diagnostics);
     let excluded = lower_addresses(fields.inside("virtual_ipaddress_excluded"), interface, diagnostics);
     let advertised_count = advertised.len();
     let all: Vec<_> = advertised.into_iter().chain(excluded).collect();
