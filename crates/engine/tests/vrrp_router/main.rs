@@ -1,5 +1,6 @@
 //! One virtual router, clause by clause: RFC 9568 and, for version 2, RFC 3768, and where Keepalived or mainstay differ.
 
 mod bench;
+mod delivery;
 mod moves;
 mod rfc;
