@@ -3,6 +3,7 @@
 #[path = "../config_support/mod.rs"]
 mod config_support;
 mod diagnostics;
+mod keywords;
 mod plan;
 mod properties;
 mod support;

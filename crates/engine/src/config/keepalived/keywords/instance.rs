@@ -181,6 +181,7 @@ pub(super) const INSTANCE: &[Keyword] = {
         refused(P, &["vrf"], "adverts travel on `interface`"),
         refused(P, &["no_virtual_ipaddress"], "a virtual router without an address protects nothing"),
         no_effect(P, &["vmac_xmit_base"], "adverts always leave by the interface itself"),
+        no_effect(P, &["vmac_garp_intvl"], "virtual addresses have the interface's own MAC address"),
         no_effect(P, &["accept"], "virtual addresses always accept connections"),
         not_yet(P, &["no_accept"], "virtual addresses accept connections all the same"),
         not_yet(P, &["strict_mode"], "adverts are as strict as the other settings make them"),
