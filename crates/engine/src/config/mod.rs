@@ -1,19 +1,25 @@
 //! Configuration languages: text in, one [`Plan`] and all diagnostics out.
 //!
-//! Owns [`load`]. `source` holds the texts and places in them, `diagnostic` what is wrong with them, `lower` makes the
-//! plan. A reader never fails: it returns what it understood and everything it found wrong.
+//! Owns [`load`], and what is asked of files that were loaded: [`inspect`], [`compare`]. `source` holds the texts and
+//! places in them, `diagnostic` what is wrong with them, `lower` makes the plan. A reader never fails: it returns what it
+//! understood and everything it found wrong.
 
+mod compare;
 pub mod diagnostic;
 pub mod haproxy;
+mod host;
 pub mod keepalived;
 pub mod lower;
+mod places;
 pub mod source;
+
+pub use host::{Host, Networks, Program};
 
 use std::net::IpAddr;
 
 use crate::config::diagnostic::{Diagnostic, Level};
 use crate::config::source::{SourceId, Sources, Span};
-use crate::plan::Plan;
+use crate::plan::{Plan, Router, Script};
 
 /// What a configuration may ask of the machine it is read on; the engine cannot look for itself.
 pub struct Surroundings<'a> {
@@ -51,4 +57,34 @@ pub fn load(
     let plan = Plan { maxconn, workers, spread_checks, frontends, pools, scripts, routers };
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
     ((!refused).then_some(plan), diagnostics)
+}
+
+/// Holds keepalived.conf files, which are one configuration, against the machine they are to run on, or without one
+/// against themselves. What [`load`] says of them is not said again.
+pub fn inspect(sources: &Sources, keepalived: &[SourceId], host: Option<&Host<'_>>) -> Vec<Diagnostic> {
+    let (tree, scripts, routers) = understood(sources, keepalived);
+    let mut diagnostics = Vec::new();
+    host::inspect(&tree, &scripts, &routers, host, &mut diagnostics);
+    diagnostics
+}
+
+/// Holds the keepalived.conf files of several balancers against each other. What [`load`] says of each is not said again.
+pub fn compare(sources: &Sources, balancers: &[SourceId]) -> Vec<Diagnostic> {
+    let balancer = |&id: &SourceId| {
+        let (tree, _, routers) = understood(sources, &[id]);
+        let file = sources.get(id).map(|source| source.name.clone()).unwrap_or_default();
+        compare::Balancer { file, tree, routers }
+    };
+    let balancers: Vec<_> = balancers.iter().map(balancer).collect();
+    let mut diagnostics = Vec::new();
+    compare::compare(&balancers, &mut diagnostics);
+    diagnostics
+}
+
+/// What keepalived.conf files together say, as far as it is understood.
+fn understood(sources: &Sources, ids: &[SourceId]) -> (keepalived::Tree, Vec<Script>, Vec<Router>) {
+    let statements = ids.iter().flat_map(|&id| keepalived::read(sources, id).0.statements).collect();
+    let tree = keepalived::Tree { statements };
+    let (scripts, routers) = lower::keepalived::lower(std::slice::from_ref(&tree), &mut Vec::new());
+    (tree, scripts, routers)
 }

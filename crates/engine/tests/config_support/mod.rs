@@ -1,5 +1,6 @@
 //! What the tests of both configuration languages share: fixtures and mutations of them, and findings in a short form.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use mainstay_engine::config::diagnostic::{Diagnostic, Level};
@@ -11,18 +12,25 @@ pub(crate) fn refused(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error)
 }
 
-/// Every finding as `line:column level[code] message`, with its line, its label, related places and hint below.
+/// Every finding as `line:column level[code] message`, with its line, its label, related places and hint below. Places in
+/// several files have the file's name before them.
 pub(crate) fn report(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(|diagnostic| show(sources, diagnostic)).collect()
+    let files: BTreeSet<_> = diagnostics.iter().flat_map(places).map(|span| span.source).collect();
+    diagnostics.iter().map(|diagnostic| show(sources, diagnostic, files.len() > 1)).collect()
 }
 
-fn show(sources: &Sources, diagnostic: &Diagnostic) -> String {
+fn places(diagnostic: &Diagnostic) -> impl Iterator<Item = Span> {
+    let related = diagnostic.related.iter().map(|(span, _)| *span);
+    diagnostic.span.into_iter().chain(related)
+}
+
+fn show(sources: &Sources, diagnostic: &Diagnostic, named: bool) -> String {
     let level = match diagnostic.level {
         Level::Error => "error",
         Level::Warning => "warning",
         Level::Note => "note",
     };
-    let place = diagnostic.span.map_or_else(String::new, |span| place(sources, span));
+    let place = diagnostic.span.map_or_else(String::new, |span| place(sources, span, named));
     let mut shown = format!("{place} {level}[{}] {}\n", diagnostic.code, diagnostic.message);
     if let Some(span) = diagnostic.span {
         shown.push_str(&format!("    at {}", quoted(sources, span)));
@@ -32,7 +40,7 @@ fn show(sources: &Sources, diagnostic: &Diagnostic) -> String {
     for (span, label) in &diagnostic.related {
         shown.push_str(&format!(
             "    see {} {}: {label}\n",
-            self::place(sources, *span),
+            self::place(sources, *span, named),
             quoted(sources, *span)
         ));
     }
@@ -42,9 +50,11 @@ fn show(sources: &Sources, diagnostic: &Diagnostic) -> String {
     shown
 }
 
-fn place(sources: &Sources, span: Span) -> String {
+fn place(sources: &Sources, span: Span, named: bool) -> String {
     let (line, column) = sources.line_column(span).expect("a place in the text");
-    format!("{line}:{column}")
+    let name =
+        if named { format!("{}:", sources.get(span.source).expect("a text").name) } else { String::new() };
+    format!("{name}{line}:{column}")
 }
 
 fn quoted(sources: &Sources, span: Span) -> String {
@@ -59,9 +69,8 @@ pub(crate) fn assert_inside(sources: &Sources, diagnostics: &[Diagnostic]) {
         text.get(span.start as usize..span.end as usize).is_some()
     };
     for diagnostic in diagnostics {
-        let related = diagnostic.related.iter().map(|(span, _)| span);
-        for span in diagnostic.span.iter().chain(related) {
-            assert!(inside(span), "{diagnostic:?} points outside");
+        for span in places(diagnostic) {
+            assert!(inside(&span), "{diagnostic:?} points outside");
         }
     }
 }

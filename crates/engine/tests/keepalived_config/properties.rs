@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::config_support::{assert_inside, mutation};
-use crate::support::{Loaded, fixture, load};
+use crate::support::{Loaded, differences, fixture, load};
 
 fn check(text: &str) -> Loaded {
     let loaded = load(text);
@@ -11,6 +11,8 @@ fn check(text: &str) -> Loaded {
     let masked = loaded.sources.masked_text(loaded.id).expect("the text");
     assert_eq!(masked.len(), text.len());
     assert_eq!(masked.lines().count(), text.lines().count());
+    let (sources, found) = differences(&[("one", &fixture("recipe-lb1.conf")), ("two", text)]);
+    assert_inside(&sources, &found);
     if !loaded.refused() {
         for router in &loaded.routers {
             assert!(!router.addresses.is_empty() && !router.interface.is_empty(), "{router:?}");
@@ -61,7 +63,8 @@ proptest! {
         let loaded = check(&text);
         let masked = loaded.sources.masked_text(loaded.id).expect("the text");
         prop_assert!(!masked.contains(&password));
-        let said = format!("{:?}", loaded.diagnostics);
+        let (_, found) = differences(&[("one", &fixture("recipe-lb1.conf")), ("two", &text)]);
+        let said = format!("{:?}{found:?}", loaded.diagnostics);
         prop_assert!(!said.contains(&password));
     }
 }

@@ -1,5 +1,6 @@
 //! What the tests of keepalived.conf share: loading a text, and showing what was found in a short form.
 
+use mainstay_engine::config::compare;
 use mainstay_engine::config::diagnostic::Diagnostic;
 use mainstay_engine::config::keepalived::{read, secrets};
 use mainstay_engine::config::lower::keepalived::lower;
@@ -34,6 +35,17 @@ pub(crate) fn load(text: &str) -> Loaded {
     let (tree, mut diagnostics) = read(&sources, id);
     let (scripts, routers) = lower(&[tree], &mut diagnostics);
     Loaded { sources, id, scripts, routers, diagnostics }
+}
+
+/// Holds the files of balancers, by name, against each other.
+pub(crate) fn differences(files: &[(&str, &str)]) -> (Sources, Vec<Diagnostic>) {
+    let mut sources = Sources::default();
+    let ids: Vec<_> = files.iter().map(|(name, text)| sources.add(*name, *text)).collect();
+    for secret in ids.iter().flat_map(|id| secrets(&sources, *id)).collect::<Vec<_>>() {
+        sources.mark_secret(secret);
+    }
+    let diagnostics = compare(&sources, &ids);
+    (sources, diagnostics)
 }
 
 /// Every finding in a short form.

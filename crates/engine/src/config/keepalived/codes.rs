@@ -78,5 +78,45 @@ pub const ADDRESS_CLASH: &str = "K037";
 pub const TRACKED_TWICE: &str = "K038";
 /// `init_fail`, which Keepalived itself does not carry out.
 pub const INIT_FAIL: &str = "K039";
+/// Balancers of one virtual router speak different versions.
+pub const DIFFERENT_VERSION: &str = "K060";
+/// Balancers of one virtual router authenticate in different ways.
+pub const DIFFERENT_AUTHENTICATION: &str = "K061";
+/// Balancers of one virtual router have different passwords.
+pub const DIFFERENT_PASSWORD: &str = "K062";
+/// Balancers of one virtual router have different advert intervals.
+pub const DIFFERENT_INTERVAL: &str = "K063";
+/// Balancers of one virtual router have different virtual addresses.
+pub const DIFFERENT_ADDRESSES: &str = "K064";
+/// A balancer sends no adverts to another one of its virtual router.
+pub const ONE_SIDED: &str = "K065";
+/// Balancers of one virtual router send their adverts in different ways.
+pub const DIFFERENT_DELIVERY: &str = "K066";
+/// Balancers of one virtual router have the same priority.
+pub const EQUAL_PRIORITY: &str = "K067";
+/// Several balancers of one virtual router say `state MASTER`.
+pub const TWO_MASTERS: &str = "K068";
+/// `nopreempt` on one balancer, while another one always takes over.
+pub const PREEMPTED_ANYWAY: &str = "K069";
+/// What looks like one virtual router has different ids.
+pub const DIFFERENT_VRID: &str = "K070";
+/// A virtual router that a balancer does not have.
+pub const NOT_EVERYWHERE: &str = "K071";
+/// Two balancers send from the same address.
+pub const SAME_SOURCE: &str = "K072";
+/// An interface that this machine does not have.
+pub const NO_INTERFACE: &str = "K073";
+/// A script's program that this machine does not have.
+pub const NO_PROGRAM: &str = "K074";
+/// A script's program that may not be executed.
+pub const NOT_EXECUTABLE: &str = "K075";
+/// A script that runs as root and that others can change.
+pub const EXPOSED_SCRIPT: &str = "K076";
+/// A virtual address outside the networks of its interface.
+pub const OUTSIDE_SUBNET: &str = "K077";
+/// A source address that this machine does not have.
+pub const FOREIGN_SOURCE: &str = "K078";
+/// A user or group that this machine does not have.
+pub const NO_ACCOUNT: &str = "K079";
 /// An address of another family than the virtual addresses.
 pub const MIXED_FAMILIES: &str = "K080";

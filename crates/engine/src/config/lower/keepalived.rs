@@ -78,6 +78,11 @@ fn named<'a>(
         let namesake =
             kept.iter().filter_map(|other| other.values.first()).find(|other| other.text == name.text);
         if let Some(first) = namesake {
+            let hint = if first.span.source == name.span.source {
+                "rename one of them, and what refers to it"
+            } else {
+                "files of several balancers are checked with `mainstay check --compare`"
+            };
             diagnostics.push(
                 Diagnostic::error(
                     codes::SAME_NAME,
@@ -86,7 +91,7 @@ fn named<'a>(
                 )
                 .label("the second one")
                 .related(first.span, "the first one")
-                .hint("rename one of them, and what refers to it"),
+                .hint(hint),
             );
         } else if kept.len() == most {
             diagnostics.push(

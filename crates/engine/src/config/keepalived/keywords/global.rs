@@ -92,7 +92,13 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             "announcements after a lower priority was heard",
         ),
         acted_on(P, &["vrrp_min_garp"], Values::Flag, "no", "one announcement, and no second burst"),
-        no_effect(P, &["enable_script_security"], "mainstay does not check who else could change a script"),
+        acted_on(
+            P,
+            &["enable_script_security"],
+            Values::Nothing,
+            "",
+            "refuse to run a script as root that others can change",
+        ),
         no_effect(P, &["router_id"], "it only names the machine in Keepalived's mails"),
         not_yet(P, &["smtp_alert", "smtp_alert_vrrp"], "no mails are sent"),
         no_effect(
