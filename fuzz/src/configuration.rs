@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use mainstay::configuration::Configuration;
+use mainstay::configuration::Findings;
 use mainstay::diagnostics::{Format, render};
 use mainstay_engine::config::diagnostic::Level;
 use mainstay_engine::config::source::{SourceId, Sources, Span};
-use mainstay_engine::config::{Surroundings, load, secrets};
+use mainstay_engine::config::{Host, Program, Surroundings, compare, inspect, load, secrets};
 use mainstay_engine::time::Instant;
 use mainstay_engine::{Engine, Plan};
 
@@ -42,25 +42,33 @@ fn check(bytes: &[u8], arrange: fn(SourceId) -> (Vec<SourceId>, Vec<SourceId>)) 
     assert_masked(text, &sources.masked_text(id).expect("the text was added"));
 
     let surroundings = Surroundings { variable: &variable, resolve: &resolve };
-    let (plan, diagnostics) = load(&sources, &haproxy, &keepalived, &surroundings);
+    let (plan, mut diagnostics) = load(&sources, &haproxy, &keepalived, &surroundings);
+    let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
+    assert_eq!(plan.is_some(), !refused, "a plan is there exactly if no finding is an error");
+    let host = Host { interface: &interface, program: &|_, _| Program::NotExecutable, runs_here: true };
+    diagnostics.extend(inspect(&sources, &keepalived, Some(&host)));
+    diagnostics.extend(compare(&sources, &[keepalived.clone(), keepalived].concat()));
     for diagnostic in &diagnostics {
         let related = diagnostic.related.iter().map(|(span, _)| *span);
         diagnostic.span.into_iter().chain(related).for_each(|span| assert_inside(&sources, span));
     }
-    let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
-    assert_eq!(plan.is_some(), !refused, "a plan is there exactly if no finding is an error");
-    if let Some(plan) = plan.clone() {
+    if let Some(plan) = plan {
         assert_runs(plan);
     }
-    let configuration = Configuration { sources, plan, diagnostics };
+    let findings = Findings { sources, diagnostics };
     for format in [Format::Full, Format::Short, Format::Json] {
-        render(&configuration, format, false);
+        render(&findings, format, false);
     }
 }
 
 /// Some variables are set, some are not.
 fn variable(name: &str) -> Option<String> {
     (!name.starts_with("UNSET")).then(|| "10.0.0.9".to_owned())
+}
+
+/// One interface exists.
+fn interface(name: &str) -> Option<Vec<(IpAddr, u8)>> {
+    (name == "eth0").then(|| vec![(IpAddr::V4(Ipv4Addr::new(192, 168, 2, 141)), 24)])
 }
 
 /// Some names have addresses, some do not.

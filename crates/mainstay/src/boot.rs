@@ -16,7 +16,7 @@ use tokio::runtime::{self, Runtime};
 use crate::admin::server::AdminSocket;
 use crate::checks::Checks;
 use crate::cli::{Exit, RunArgs, contents};
-use crate::configuration::{Configuration, ConfigurationArgs};
+use crate::configuration::{Configuration, ConfigurationArgs, Purpose};
 use crate::control::{self, Command, Control, Inbox, Mailbox};
 use crate::net::Network;
 use crate::proxy::{Listeners, Proxy};
@@ -76,9 +76,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
 
 /// Reads the configuration and says everything that is wrong with it.
 fn read_plan(args: &ConfigurationArgs) -> Result<Plan, String> {
-    let Configuration { sources, plan, diagnostics } = Configuration::read(args)?;
-    for diagnostic in &diagnostics {
-        let line = diagnostics::short(&sources, diagnostic);
+    let Configuration { findings, plan } = Configuration::read(args, Purpose::Run)?;
+    for diagnostic in &findings.diagnostics {
+        let line = diagnostics::short(&findings.sources, diagnostic);
         match diagnostic.level {
             Level::Error => tracing::error!("{line}"),
             Level::Warning => tracing::warn!("{line}"),

@@ -4,13 +4,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use mainstay_engine::Plan;
 use mainstay_engine::admin::Status;
 use mainstay_engine::config::diagnostic::Level;
 
 use crate::admin::{self, client};
-use crate::configuration::{Configuration, ConfigurationArgs};
+use crate::configuration::{self, Configuration, ConfigurationArgs, Findings, Purpose};
 use crate::diagnostics::{self, Format};
 use crate::log::LogFormat;
 use crate::{boot, lab, status};
@@ -86,6 +87,9 @@ pub struct RunArgs {
 struct CheckArgs {
     #[command(flatten)]
     configuration: ConfigurationArgs,
+    /// Each --keepalived-conf is another balancer's: check whether they fit together
+    #[arg(long)]
+    compare: bool,
     /// How findings look
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
@@ -126,29 +130,60 @@ pub fn main() -> ExitCode {
 }
 
 fn check(args: &CheckArgs) -> Exit {
-    let configuration = match Configuration::read(&args.configuration) {
+    if args.compare {
+        return compare(args);
+    }
+    let Configuration { findings, plan } = match Configuration::read(&args.configuration, Purpose::Check) {
         Ok(configuration) => configuration,
         Err(sentence) => return refuse(&sentence),
     };
-    print(&diagnostics::render(&configuration, args.format, wants_colour()));
-    if args.format != Format::Json {
-        print(&verdict(&configuration));
-    }
-    if configuration.plan.is_some() { Exit::Success } else { Exit::Refused }
+    let found = counts(&findings);
+    show(
+        &findings,
+        args.format,
+        &match &plan {
+            None => format!("The configuration is not valid{found}.\n"),
+            Some(plan) => format!("The configuration is valid{found}: {}.\n", contents(plan)),
+        },
+    )
 }
 
-/// The last line: whether the files would run, and what they hold.
-fn verdict(configuration: &Configuration) -> String {
+/// Checks the files of several balancers.
+fn compare(args: &CheckArgs) -> Exit {
+    let balancers = args.configuration.keepalived_conf.len();
+    if balancers < 2 {
+        let sentence = "--compare needs the --keepalived-conf of two balancers or more";
+        Cli::command().error(ErrorKind::TooFewValues, sentence).exit();
+    }
+    let findings = match configuration::compare(&args.configuration) {
+        Ok(findings) => findings,
+        Err(sentence) => return refuse(&sentence),
+    };
+    let (verdict, found) = (if findings.valid() { "valid" } else { "not valid" }, counts(&findings));
+    show(
+        &findings,
+        args.format,
+        &format!("The configurations of {balancers} balancers are {verdict}{found}.\n"),
+    )
+}
+
+/// Prints all findings and, for people, the `verdict`.
+fn show(findings: &Findings, format: Format, verdict: &str) -> Exit {
+    print(&diagnostics::render(findings, format, wants_colour()));
+    if format != Format::Json {
+        print(verdict);
+    }
+    if findings.valid() { Exit::Success } else { Exit::Refused }
+}
+
+/// How much was found, for the last line; empty if nothing was.
+fn counts(findings: &Findings) -> String {
     let count = |level| {
-        let count = configuration.count(level);
+        let count = findings.count(level);
         (count > 0).then(|| plural(count, diagnostics::word(level)))
     };
     let found: Vec<_> = [Level::Error, Level::Warning, Level::Note].into_iter().filter_map(count).collect();
-    let found = if found.is_empty() { String::new() } else { format!(" ({})", found.join(", ")) };
-    match &configuration.plan {
-        None => format!("The configuration is not valid{found}.\n"),
-        Some(plan) => format!("The configuration is valid{found}: {}.\n", contents(plan)),
-    }
+    if found.is_empty() { String::new() } else { format!(" ({})", found.join(", ")) }
 }
 
 /// What a plan holds, in a few words.
@@ -214,8 +249,6 @@ fn print(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! The configuration files of this machine: which are read, and what becomes of them.
 //!
-//! Owns [`Configuration`]. What the texts mean is the engine's business; it cannot look at files, variables or names
-//! itself, so that is done here.
+//! Owns [`Configuration`] and [`compare`]. What the texts mean is the engine's business; it cannot look at files,
+//! variables, names or the machine itself, so that is done here.
 
 use std::fs;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -11,7 +11,9 @@ use clap::Args;
 use mainstay_engine::Plan;
 use mainstay_engine::config::diagnostic::{Diagnostic, Level};
 use mainstay_engine::config::source::{SourceId, Sources};
-use mainstay_engine::config::{self, Surroundings};
+use mainstay_engine::config::{self, Host, Surroundings};
+
+use crate::host::{self, Machine};
 
 /// Read when no file is given, where they exist.
 const DEFAULT_HAPROXY_CFG: &str = "/etc/haproxy/haproxy.cfg";
@@ -26,52 +28,119 @@ pub struct ConfigurationArgs {
     /// A haproxy.cfg to read; may be given several times. Without any file, those in /etc are read
     #[arg(long, value_name = "FILE")]
     pub haproxy_cfg: Vec<PathBuf>,
-    /// A keepalived.conf to read
+    /// A keepalived.conf to read; may be given several times
     #[arg(long, value_name = "FILE")]
-    pub keepalived_conf: Option<PathBuf>,
+    pub keepalived_conf: Vec<PathBuf>,
 }
 
-/// Everything that was read, and what was found in it.
+/// Texts, and what was found in them.
 #[derive(Debug)]
-pub struct Configuration {
+pub struct Findings {
     /// The texts. Passwords in them are marked.
     pub sources: Sources,
-    /// Present exactly if no finding is an error.
-    pub plan: Option<Plan>,
     /// All findings, in the order of the files and their lines.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-impl Configuration {
-    /// Reads the files that `args` name, or else the usual ones that exist.
-    ///
-    /// # Errors
-    /// A sentence: a file cannot be read, or there is none.
-    pub fn read(args: &ConfigurationArgs) -> Result<Self, String> {
-        let (haproxy, keepalived) = files(args)?;
-        let mut sources = Sources::default();
-        let mut add = |paths: &[PathBuf]| -> Result<Vec<SourceId>, String> {
-            paths.iter().map(|path| Ok(sources.add(path.display().to_string(), text(path)?))).collect()
-        };
-        let (haproxy, keepalived) = (add(&haproxy)?, add(&keepalived)?);
-        for secret in config::secrets(&sources, &haproxy, &keepalived) {
-            sources.mark_secret(secret);
-        }
-        let surroundings = Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve };
-        let (plan, mut diagnostics) = config::load(&sources, &haproxy, &keepalived, &surroundings);
+/// Everything that was read, and what became of it.
+#[derive(Debug)]
+pub struct Configuration {
+    /// What was found.
+    pub findings: Findings,
+    /// Present exactly if no finding is an error.
+    pub plan: Option<Plan>,
+}
+
+/// What a configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To say what is wrong with it; it may be meant for another machine.
+    Check,
+    /// To run it here.
+    Run,
+}
+
+impl Findings {
+    fn new(sources: Sources, mut diagnostics: Vec<Diagnostic>) -> Self {
         diagnostics.sort_by_key(|diagnostic| (diagnostic.span.is_none(), diagnostic.span));
-        Ok(Self { sources, plan, diagnostics })
+        Self { sources, diagnostics }
     }
 
     /// How many findings are of `level`.
     pub fn count(&self, level: Level) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count()
     }
+
+    /// Whether no finding is an error.
+    pub fn valid(&self) -> bool {
+        self.count(Level::Error) == 0
+    }
+}
+
+impl Configuration {
+    /// Reads the files that `args` name, or else the usual ones that exist, and holds them against this machine.
+    ///
+    /// # Errors
+    /// A sentence: a file cannot be read, or there is none.
+    pub fn read(args: &ConfigurationArgs, purpose: Purpose) -> Result<Self, String> {
+        let (haproxy, keepalived) = files(args)?;
+        let (sources, haproxy, keepalived) = texts(&haproxy, &keepalived)?;
+        let (plan, mut diagnostics) = config::load(&sources, &haproxy, &keepalived, &surroundings());
+        let machine = Machine::look().map_err(|error| format!("cannot list the interfaces: {error}"))?;
+        let host = Host {
+            interface: &|name| machine.interface(name),
+            program: &host::program,
+            runs_here: purpose == Purpose::Run,
+        };
+        diagnostics.extend(config::inspect(&sources, &keepalived, Some(&host)));
+        let findings = Findings::new(sources, diagnostics);
+        let plan = plan.filter(|_| findings.valid());
+        Ok(Self { findings, plan })
+    }
+}
+
+/// Reads the keepalived.conf files of several balancers, each by itself, and holds them against each other. They are
+/// about other machines than this one, so it is not looked at. A haproxy.cfg is read once, as that of every balancer.
+///
+/// # Errors
+/// A sentence: a file cannot be read.
+pub fn compare(args: &ConfigurationArgs) -> Result<Findings, String> {
+    let (sources, haproxy, balancers) = texts(&args.haproxy_cfg, &args.keepalived_conf)?;
+    let mut diagnostics = Vec::new();
+    if !haproxy.is_empty() {
+        diagnostics.extend(config::load(&sources, &haproxy, &[], &surroundings()).1);
+    }
+    for balancer in &balancers {
+        diagnostics.extend(config::load(&sources, &[], &[*balancer], &surroundings()).1);
+        diagnostics.extend(config::inspect(&sources, &[*balancer], None));
+    }
+    diagnostics.extend(config::compare(&sources, &balancers));
+    Ok(Findings::new(sources, diagnostics))
+}
+
+fn surroundings() -> Surroundings<'static> {
+    Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve }
+}
+
+/// All texts, and which of them are haproxy.cfg and which are keepalived.conf files.
+fn texts(
+    haproxy: &[PathBuf],
+    keepalived: &[PathBuf],
+) -> Result<(Sources, Vec<SourceId>, Vec<SourceId>), String> {
+    let mut sources = Sources::default();
+    let mut add = |paths: &[PathBuf]| -> Result<Vec<SourceId>, String> {
+        paths.iter().map(|path| Ok(sources.add(path.display().to_string(), text(path)?))).collect()
+    };
+    let (haproxy, keepalived) = (add(haproxy)?, add(keepalived)?);
+    for secret in config::secrets(&sources, &haproxy, &keepalived) {
+        sources.mark_secret(secret);
+    }
+    Ok((sources, haproxy, keepalived))
 }
 
 fn files(args: &ConfigurationArgs) -> Result<(Vec<PathBuf>, Vec<PathBuf>), String> {
-    if !args.haproxy_cfg.is_empty() || args.keepalived_conf.is_some() {
-        return Ok((args.haproxy_cfg.clone(), args.keepalived_conf.iter().cloned().collect()));
+    if !args.haproxy_cfg.is_empty() || !args.keepalived_conf.is_empty() {
+        return Ok((args.haproxy_cfg.clone(), args.keepalived_conf.clone()));
     }
     let usual = |path: &str| -> Vec<PathBuf> {
         Some(PathBuf::from(path)).filter(|path| path.exists()).into_iter().collect()

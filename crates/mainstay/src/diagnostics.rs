@@ -11,7 +11,7 @@ use mainstay_engine::config::diagnostic::{Diagnostic, Level};
 use mainstay_engine::config::source::{Sources, Span};
 use serde::Serialize;
 
-use crate::configuration::Configuration;
+use crate::configuration::Findings;
 
 /// How findings look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -25,9 +25,9 @@ pub enum Format {
     Json,
 }
 
-/// Renders all findings about a configuration; `colour` is for terminals and concerns [`Format::Full`] alone.
-pub fn render(configuration: &Configuration, format: Format, colour: bool) -> String {
-    let Configuration { sources, diagnostics, .. } = configuration;
+/// Renders all findings; `colour` is for terminals and concerns [`Format::Full`] alone.
+pub fn render(findings: &Findings, format: Format, colour: bool) -> String {
+    let Findings { sources, diagnostics } = findings;
     match format {
         Format::Full => {
             let (notes, others): (Vec<_>, Vec<_>) =
@@ -38,7 +38,7 @@ pub fn render(configuration: &Configuration, format: Format, colour: bool) -> St
             others.chain(notes).chain([notes_end.to_owned()]).collect()
         }
         Format::Short => diagnostics.iter().map(|diagnostic| short(sources, diagnostic) + "\n").collect(),
-        Format::Json => json(configuration),
+        Format::Json => json(findings),
     }
 }
 
@@ -144,9 +144,9 @@ struct Report<'a> {
     diagnostics: Vec<Finding<'a>>,
 }
 
-fn json(configuration: &Configuration) -> String {
-    let sources = &configuration.sources;
-    let findings = configuration.diagnostics.iter().map(|diagnostic| Finding {
+fn json(all: &Findings) -> String {
+    let sources = &all.sources;
+    let findings = all.diagnostics.iter().map(|diagnostic| Finding {
         level: diagnostic.level,
         code: diagnostic.code,
         message: &diagnostic.message,
@@ -159,7 +159,7 @@ fn json(configuration: &Configuration) -> String {
             .collect(),
         hint: diagnostic.hint.as_deref(),
     });
-    let report = Report { valid: configuration.plan.is_some(), diagnostics: findings.collect() };
+    let report = Report { valid: all.valid(), diagnostics: findings.collect() };
     serde_json::to_string(&report).unwrap_or_default() + "\n"
 }
 
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    fn configuration() -> Configuration {
+    fn findings() -> Findings {
         let mut sources = Sources::default();
         let text = "vrrp_instance V {\n  auth_pass hunter2\n  prio 1\n}\n";
         let id = sources.add("lb1.conf", text);
@@ -190,12 +190,12 @@ mod tests {
             .label("not a keyword")
             .related(span("hunter2"), "a password")
             .hint("did you mean `priority`?");
-        Configuration { sources, plan: None, diagnostics: vec![found] }
+        Findings { sources, diagnostics: vec![found] }
     }
 
     #[test]
     fn full_shows_the_line_with_a_caret() {
-        insta::assert_snapshot!(render(&configuration(), Format::Full, false).trim_end(), @"
+        insta::assert_snapshot!(render(&findings(), Format::Full, false).trim_end(), @"
         error[K010]: unknown keyword `prio`
          --> lb1.conf:3:3
           |
@@ -210,11 +210,11 @@ mod tests {
 
     #[test]
     fn short_is_one_line() {
-        insta::assert_snapshot!(render(&configuration(), Format::Short, false), @"lb1.conf:3:3: error[K010]: unknown keyword `prio`; hint: did you mean `priority`?");
+        insta::assert_snapshot!(render(&findings(), Format::Short, false), @"lb1.conf:3:3: error[K010]: unknown keyword `prio`; hint: did you mean `priority`?");
     }
 
     #[test]
     fn json_has_places_for_programs() {
-        insta::assert_snapshot!(render(&configuration(), Format::Json, false), @r#"{"valid":false,"diagnostics":[{"level":"error","code":"K010","message":"unknown keyword `prio`","place":{"file":"lb1.conf","line":3,"column":3},"label":"not a keyword","related":[{"place":{"file":"lb1.conf","line":2,"column":13},"label":"a password"}],"hint":"did you mean `priority`?"}]}"#);
+        insta::assert_snapshot!(render(&findings(), Format::Json, false), @r#"{"valid":false,"diagnostics":[{"level":"error","code":"K010","message":"unknown keyword `prio`","place":{"file":"lb1.conf","line":3,"column":3},"label":"not a keyword","related":[{"place":{"file":"lb1.conf","line":2,"column":13},"label":"a password"}],"hint":"did you mean `priority`?"}]}"#);
     }
 }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod configuration;
 pub mod control;
 pub mod diagnostics;
+pub mod host;
 pub mod lab;
 pub mod log;
 pub mod net;

@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 const TERMINATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where scripts find programs.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How much of a script's output is kept: its end, where the reason of a failure stands.
 const OUTPUT_KEPT_BYTES: usize = 4096;
@@ -99,7 +99,8 @@ fn job(script: &Script, probe: Option<&Probe>) -> Result<Job, String> {
     })
 }
 
-fn account(account: &ScriptUser) -> Result<(Uid, Gid), String> {
+/// The user and group that a script runs as.
+pub(crate) fn account(account: &ScriptUser) -> Result<(Uid, Gid), String> {
     let user = User::from_name(&account.user)
         .map_err(|error| format!("cannot look up user `{}`: {error}", account.user))?
         .ok_or_else(|| format!("there is no user `{}`", account.user))?;

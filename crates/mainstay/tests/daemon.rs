@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -162,6 +163,92 @@ fn check_says_valid_invalid_or_usage() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("missing.cfg: No such file"), "{stderr}");
     assert_eq!(output(&["check", "--no-such-option"]).0, Some(2));
+}
+
+fn keepalived(own: u8, priority: u8) -> String {
+    let peer = 3 - own;
+    format!(
+        "vrrp_instance V {{\n  interface nothing0\n  virtual_router_id 51\n  priority {priority}\n  unicast_src_ip 192.0.2.{own}\n  \
+         unicast_peer {{\n    192.0.2.{peer}\n  }}\n  authentication {{\n    auth_type PASS\n    auth_pass hunter{own}\n  }}\n  \
+         virtual_ipaddress {{\n    192.0.2.10/24\n  }}\n}}\n"
+    )
+}
+
+#[test]
+fn compare_holds_files_against_each_other() {
+    let place = Place::new("compare");
+    let one = place.write("lb1.conf", &keepalived(1, 110));
+    let two = place.write("lb2.conf", &keepalived(2, 110));
+    let compare = |files: &[&str], rest: &[&str]| {
+        let named = files.iter().flat_map(|file| ["--keepalived-conf", file]);
+        output(
+            &["check", "--compare"].into_iter().chain(named).chain(rest.iter().copied()).collect::<Vec<_>>(),
+        )
+    };
+
+    let (code, stdout, _) = compare(&[&one, &two], &[]);
+    assert_eq!(code, Some(1), "{stdout}");
+    for part in [
+        "error[K062]",
+        "warning[K067]",
+        "lb1.conf:11:5",
+        "lb2.conf:11:5",
+        "The configurations of 2 balancers are not valid (1 error, 1 warning).",
+    ] {
+        assert!(stdout.contains(part), "{part} in\n{stdout}");
+    }
+    assert!(!stdout.contains("hunter") && !stdout.contains("K073"), "{stdout}");
+
+    let (code, stdout, _) = compare(&[&one, &two], &["--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!((code, &report["valid"]), (Some(1), &serde_json::Value::Bool(false)));
+    let password = &report["diagnostics"].as_array().expect("findings")[1];
+    let files = [&password["place"]["file"], &password["related"][0]["place"]["file"]];
+    assert_eq!(
+        (&password["code"], files),
+        (&"K062".into(), [&two.as_str().into(), &one.as_str().into()]),
+        "{stdout}"
+    );
+
+    let fitting = place.write("fitting.conf", &keepalived(2, 100).replace("hunter2", "hunter1"));
+    let (code, stdout, _) = compare(&[&one, &fitting], &[]);
+    assert_eq!((code, stdout.as_str()), (Some(0), "The configurations of 2 balancers are valid.\n"));
+    assert_eq!(compare(&[&one], &[]).0, Some(2), "one file is nothing to compare");
+}
+
+/// A file may be meant for another machine, so what this one lacks is a warning.
+#[test]
+fn check_looks_at_this_machine() {
+    let place = Place::new("host");
+    let script = place.write("check.sh", "#!/bin/sh\n");
+    let text = format!(
+        "vrrp_script chk {{\n  script \"{script}\"\n}}\n{}  track_script {{\n    chk\n  }}\n}}\n",
+        keepalived(1, 110).strip_suffix("}\n").expect("a block")
+    );
+    let file = place.write("keepalived.conf", &text);
+    let (code, stdout, _) = output(&["check", "--keepalived-conf", &file, "--format", "short"]);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(stdout.contains("warning[K073]: this machine has no interface `nothing0`"), "{stdout}");
+    assert!(stdout.contains(&format!("warning[K075]: `{script}` may not be executed by root")), "{stdout}");
+}
+
+/// Whoever asks for script security does not get a script run as root that others can change.
+#[test]
+fn script_security_keeps_the_daemon_from_starting() {
+    let place = Place::new("security");
+    let script = place.write("check.sh", "#!/bin/sh\n");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o777)).expect("a mode");
+    let text = format!(
+        "global_defs {{\n  enable_script_security\n}}\nvrrp_script chk {{\n  script \"{script}\"\n}}\n{}  track_script {{\n    \
+         chk\n  }}\n}}\n",
+        keepalived(1, 110).strip_suffix("}\n").expect("a block")
+    );
+    let file = place.write("keepalived.conf", &text);
+    let (code, stdout, _) = output(&["check", "--keepalived-conf", &file, "--format", "short"]);
+    assert!(code == Some(0) && stdout.contains("warning[K076]"), "{stdout}");
+    let socket = place.file("socket");
+    let (code, _, stderr) = output(&["run", "--keepalived-conf", &file, "--socket", &socket]);
+    assert!(code == Some(1) && stderr.contains("error[K076]") && !Path::new(&socket).exists(), "{stderr}");
 }
 
 #[test]
