@@ -61,6 +61,10 @@ fn cases() -> Vec<(&'static str, String)> {
             "K015-bad-value",
             "advert_int 1s\n  state MASTER;\n  unicast_src_ip lb1\n  virtual_ipaddress {\n    10.0.0\n    10.0.0.2 scope everywhere brd x\n  }",
         ),
+        plain(
+            "K015-bad-group",
+            "global_defs {\n  vrrp_mcast_group4 192.0.2.1\n  vrrp_mcast_group6 224.0.0.18\n}\n",
+        ),
         inside(
             "K016-out-of-range",
             "advert_int 300\n  virtual_ipaddress {\n    10.0.0.2/33\n    10.0.0.3 label eth0:much-too-long\n  }\n  track_interface {\n    eth1 weight 300\n  }",

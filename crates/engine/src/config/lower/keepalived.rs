@@ -30,8 +30,9 @@ use script::{KnownScript, lower_script};
 pub fn lower(trees: &[Tree], diagnostics: &mut Vec<Diagnostic>) -> (Vec<Script>, Vec<Router>) {
     let statements = || trees.iter().flat_map(|tree| &tree.statements);
     let root = Fields::read(Place::Root, statements(), diagnostics);
-    let globals =
-        Globals::read(&Fields::read(Place::GlobalDefinitions, root.inside("global_defs"), diagnostics));
+    let definitions = Fields::read(Place::GlobalDefinitions, root.inside("global_defs"), diagnostics);
+    delivery::check_usual_groups(&definitions, diagnostics);
+    let globals = Globals::read(&definitions);
     let mut scripts = lower_scripts(&root, &globals, diagnostics);
     let mut instances: Vec<Instance> = Vec::new();
     for statement in named(&root, "vrrp_instance", limits::ROUTERS, diagnostics) {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::Globals;
 use super::fields::{Fields, check_values, recognise};
+use super::{Globals, VRRP_GROUP, VRRP_GROUP_IPV6};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::Place;
 use crate::config::keepalived::{Statement, Word, codes};
@@ -74,8 +74,9 @@ fn delivery(
         let only_peers = any_ttl_bounds || fields.flag_or("check_unicast_src", globals.only_peers);
         return Delivery::Unicast { peers, ttl: fields.integer("unicast_ttl").unwrap_or(255), only_peers };
     }
-    let unicast =
-        ["unicast_peer", "unicast_src_ip", "unicast_ttl"].into_iter().find_map(|name| fields.last(name));
+    let unicast = ["unicast_peer", "unicast_src_ip", "unicast_ttl", "check_unicast_src"]
+        .into_iter()
+        .find_map(|name| fields.last(name));
     if let Some(no_peers) = fields.last("unicast_fault_no_peer") {
         diagnostics.push(
             Diagnostic::error(
@@ -96,6 +97,24 @@ fn delivery(
         );
     }
     Delivery::Multicast { group: group(fields, family, globals, diagnostics) }
+}
+
+/// Reports groups for all instances that adverts cannot go to.
+pub(super) fn check_usual_groups(globals: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let groups = [
+        ("vrrp_mcast_group4", Family::Ipv4, VRRP_GROUP),
+        ("vrrp_mcast_group6", Family::Ipv6, VRRP_GROUP_IPV6),
+    ];
+    for (name, family, usual) in groups {
+        let Some((word, group)) = globals.word(name).zip(globals.address(name)) else { continue };
+        if Family::of(group) != family || !is_group(group) {
+            let message = format!("`{group}` is not an {family} multicast group that adverts can go to");
+            diagnostics.push(
+                Diagnostic::error(codes::BAD_VALUE, word.span, message)
+                    .hint(format!("the usual one is {usual}")),
+            );
+        }
+    }
 }
 
 fn group(
