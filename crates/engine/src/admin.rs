@@ -39,6 +39,8 @@ pub struct Status {
     pub uptime: Duration,
     /// Whether it is handing over in order to exit.
     pub stopping: bool,
+    /// What keeps adverts on time; `null` without virtual routers, or where real-time scheduling is not wanted.
+    pub timing: Option<TimingStatus>,
     /// In the order of the plan.
     pub routers: Vec<RouterStatus>,
     /// In the order of the plan.
@@ -47,6 +49,20 @@ pub struct Status {
     pub frontends: Vec<FrontendStatus>,
     /// In the order of the plan.
     pub pools: Vec<PoolStatus>,
+}
+
+/// What keeps adverts on time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimingStatus {
+    /// The priority of the control thread under `SCHED_RR`.
+    pub realtime_priority: Option<u8>,
+    /// Why it has none.
+    pub realtime_refused: Option<String>,
+    /// Why the process is not locked in memory; `null` if it is.
+    pub memory_not_locked: Option<String>,
+    /// How late a timer of VRRP ever was.
+    #[serde(with = "seconds")]
+    pub latest: Duration,
 }
 
 /// One virtual router.

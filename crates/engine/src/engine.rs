@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admin::{Reply, Request, Status};
+use crate::admin::{Reply, Request, Status, TimingStatus};
 use crate::event::Event;
 use crate::health::Health;
 use crate::health::check::Verdict;
@@ -60,7 +60,7 @@ pub enum Input<'a> {
         /// The kernel's reason, for people.
         reason: String,
     },
-    /// An [`Output::HandOverRules`] failed, so that nothing of it is in force.
+    /// An [`Output::HandOverRules`] failed, so that nothing of it is in force. This may be known only after later ones.
     HandOverRulesFailed {
         /// The router's interface.
         interface: &'a str,
@@ -87,6 +87,8 @@ pub enum Input<'a> {
         /// How it ended.
         verdict: Verdict,
     },
+    /// How the control thread is run: at start.
+    Timing(Timing),
     /// An operator asks; the answer is an [`Output::Reply`] with the same `ticket`.
     Request {
         /// Chosen by the caller.
@@ -96,6 +98,15 @@ pub enum Input<'a> {
     },
     /// The daemon was asked to stop: hand over first, then exit.
     Stop,
+}
+
+/// What the kernel grants so that adverts are on time whatever else the machine does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The real-time priority, or why there is none.
+    pub scheduling: Result<u8, String>,
+    /// Nothing if the process stays in memory, or why it does not.
+    pub memory: Result<(), String>,
 }
 
 /// What an interface can do for a router.
@@ -207,6 +218,9 @@ pub struct Engine {
     vrrp: Vrrp,
     health: Health,
     outputs: VecDeque<Output>,
+    timing: Option<Timing>,
+    /// How late the latest of all calls of [`Engine::handle_timeout`] was.
+    latest: Duration,
     stopping: bool,
     exited: bool,
 }
@@ -219,6 +233,8 @@ impl Engine {
             vrrp: Vrrp::new(&plan, now),
             health: Health::new(plan, seed, now),
             outputs: VecDeque::new(),
+            timing: None,
+            latest: Duration::ZERO,
             stopping: false,
             exited: false,
         };
@@ -246,6 +262,7 @@ impl Engine {
                 self.health.handle_check_finished(server, attempt, verdict, now);
             }
             Input::Request { ticket, request } => self.handle_request(ticket, request, now),
+            Input::Timing(timing) => self.timing = Some(timing),
             Input::Stop => {
                 self.stopping = true;
                 self.vrrp.handle_stop(now);
@@ -256,6 +273,8 @@ impl Engine {
 
     /// Does what is due at `now`. Calling it early or late is harmless: machines compare clocks.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let late = self.vrrp.poll_timeout().map(|deadline| now.since(deadline.at));
+        self.latest = self.latest.max(late.unwrap_or_default());
         self.vrrp.handle_timeout(now);
         self.health.handle_timeout(now);
         self.collect();
@@ -282,6 +301,12 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime: now.since(self.started),
             stopping: self.stopping,
+            timing: self.timing.as_ref().map(|timing| TimingStatus {
+                realtime_priority: timing.scheduling.as_ref().ok().copied(),
+                realtime_refused: timing.scheduling.as_ref().err().cloned(),
+                memory_not_locked: timing.memory.as_ref().err().cloned(),
+                latest: self.latest,
+            }),
             routers: self.vrrp.router_status(now),
             scripts: self.vrrp.script_status(now),
             frontends: self.health.frontend_status(),

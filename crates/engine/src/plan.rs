@@ -26,6 +26,8 @@ pub struct Plan {
     pub pools: Vec<Pool>,
     /// Scripts that routers track. [`ScriptId`] is an index into this.
     pub scripts: Vec<Script>,
+    /// Real-time priority of what sends adverts (`vrrp_rt_priority`); `None` is ordinary scheduling.
+    pub realtime_priority: Option<u8>,
     /// VRRP virtual routers. [`RouterId`] is an index into this.
     pub routers: Vec<Router>,
 }

@@ -17,16 +17,17 @@ use crate::admin::server::AdminSocket;
 use crate::checks::Checks;
 use crate::cli::{Exit, RunArgs, contents};
 use crate::configuration::{Configuration, ConfigurationArgs, Purpose};
-use crate::control::{self, Command, Control, Inbox, Mailbox};
-use crate::net::Network;
+use crate::control::{Command, CommandBox, Control, Vrrp};
+use crate::mailbox::{Inbox, mailbox};
+use crate::net::{Network, Orders};
 use crate::proxy::{Listeners, Proxy};
 use crate::scripts::{Probe, Scripts};
-use crate::{clock, diagnostics, log, resources, signals};
+use crate::{clock, diagnostics, log, net, resources, signals};
 
 /// Threads for checks, scripts and operators. They wait nearly all the time.
 const SERVICE_THREADS: usize = 2;
 
-/// The name of the thread whose panic ends the process.
+/// The name of the thread that owns the engine.
 const CONTROL_THREAD: &str = "control";
 
 /// Runs the daemon until it is asked to stop.
@@ -55,11 +56,11 @@ fn start(args: &RunArgs) -> Result<(), String> {
     resources::need_capabilities(&plan)?;
     resources::raise_descriptor_limit();
     // Before the threads: their stacks are then locked as they are used, not as a whole.
-    resources::lock_memory();
+    let memory = resources::lock_memory();
     let socket = AdminSocket::bind(&args.socket.path)?;
     let runtime = service_threads().map_err(|error| format!("cannot start threads: {error}"))?;
-    let (mailbox, inbox) = control::mailbox().map_err(|error| format!("cannot make a mailbox: {error}"))?;
-    let control = make_control(&plan, &runtime, &mailbox, inbox)?;
+    let (mailbox, inbox) = mailbox().map_err(|error| format!("cannot make a mailbox: {error}"))?;
+    let control = make_control(&plan, &runtime, &mailbox, inbox, memory)?;
     let socket = socket
         .serve(runtime.handle(), mailbox.clone())
         .map_err(|error| format!("cannot answer operators: {error}"))?;
@@ -105,14 +106,10 @@ fn service_threads() -> io::Result<Runtime> {
 fn make_control(
     plan: &Arc<Plan>,
     runtime: &Runtime,
-    mailbox: &Mailbox,
-    inbox: Inbox,
+    mailbox: &CommandBox,
+    inbox: Inbox<Command>,
+    memory: Result<(), String>,
 ) -> Result<Control, String> {
-    let network = if plan.routers.is_empty() {
-        None
-    } else {
-        Some(Network::open(plan).map_err(|error| format!("cannot open a netlink socket: {error}"))?)
-    };
     let post = mailbox.clone();
     let report = move |server, attempt, verdict| {
         post.post(Command::CheckFinished { server, attempt, verdict });
@@ -135,21 +132,35 @@ fn make_control(
     let report =
         Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
     let scripts = Scripts::new(runtime.handle().clone(), plan, probe.as_ref(), report)?;
-    Ok(Control { engine, network, proxy, checks, inbox, scripts, waiting: BTreeMap::new(), last_ticket: 0 })
+    let vrrp = if plan.routers.is_empty() { None } else { Some(make_vrrp(plan, mailbox, memory)?) };
+    Ok(Control { engine, vrrp, proxy, checks, inbox, scripts, waiting: BTreeMap::new(), last_ticket: 0 })
 }
 
-/// Runs the control thread to its end. Its panic ends the process: without it nobody renews the addresses, and a data
+fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> Result<Vrrp, String> {
+    let network = Network::open(plan).map_err(|error| format!("cannot open a netlink socket: {error}"))?;
+    let adverts = network.adverts();
+    let (post, priority) = (mailbox.clone(), plan.realtime_priority);
+    let orders = Orders::start(network, priority, move |report| post.post(Command::Network(report)))
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    Ok(Vrrp { adverts, orders, priority, memory })
+}
+
+/// Runs the control thread to its end. Its panic ends the process, as that of the thread that carries out its orders for
+/// addresses: without them nobody renews the addresses, and a data
 /// plane that nobody watches should not look alive.
 fn run_control(control: Control) -> Result<(), String> {
     let say = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        say(panic);
-        if thread::current().name() == Some(CONTROL_THREAD) {
-            eprintln!(
-                "mainstay: the control thread failed, which is a defect; the process ends so that a peer takes over"
+        let name = thread::current().name().map(ToOwned::to_owned).unwrap_or_default();
+        if [CONTROL_THREAD, net::ORDERS_THREAD].contains(&name.as_str()) {
+            // By the log, because standard error itself can make a thread wait for its reader.
+            tracing::error!(
+                "the {name} thread failed, which is a defect; the process ends so that a peer takes over: {panic}"
             );
+            log::flush();
             std::process::abort();
         }
+        say(panic);
     }));
     let thread = thread::Builder::new()
         .name(CONTROL_THREAD.to_owned())

@@ -42,11 +42,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// The way to the writing thread, once a log was started.
+static LINES: OnceLock<Lines> = OnceLock::new();
+
 /// Keeps the log open; its end waits for the last lines.
 #[derive(Debug)]
-pub struct Log {
-    lines: Lines,
-}
+pub struct Log;
 
 /// Starts to log in `format`. Call it once.
 ///
@@ -65,7 +66,8 @@ pub fn start(format: LogFormat) -> io::Result<Log> {
         .with_writer(lines.clone())
         .try_init()
         .map_err(io::Error::other)?;
-    Ok(Log { lines })
+    let _ = LINES.set(lines);
+    Ok(Log)
 }
 
 /// Logs an event of the engine: its sentence, at the level of its severity, with its fields.
@@ -79,19 +81,25 @@ pub fn event(event: &Event) {
     }
 }
 
+/// Waits until all lines so far are written, for a moment only.
+pub fn flush() {
+    let Some(lines) = LINES.get() else { return };
+    let done = Arc::new(OnceLock::new());
+    if lines.sender.try_send(Message::Flush(Arc::clone(&done), thread::current())).is_ok() {
+        let deadline = std::time::Instant::now() + FLUSH_PATIENCE;
+        while done.get().is_none() {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::park_timeout(left);
+        }
+    }
+}
+
 impl Drop for Log {
     fn drop(&mut self) {
-        let done = Arc::new(OnceLock::new());
-        if self.lines.sender.try_send(Message::Flush(Arc::clone(&done), thread::current())).is_ok() {
-            let deadline = std::time::Instant::now() + FLUSH_PATIENCE;
-            while done.get().is_none() {
-                let left = deadline.saturating_duration_since(std::time::Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                thread::park_timeout(left);
-            }
-        }
+        flush();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use mainstay_engine::Plan;
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
@@ -12,6 +13,8 @@ const CAPABILITIES: [(u32, &str, &str); 2] = [
     (12, "CAP_NET_ADMIN", "to put virtual addresses on an interface"),
     (13, "CAP_NET_RAW", "to speak VRRP and ARP"),
 ];
+
+const CAP_IPC_LOCK: u32 = 14;
 
 /// Checks that the process may do what `plan` asks for.
 ///
@@ -45,23 +48,38 @@ pub fn raise_descriptor_limit() {
 /// Keeps the process in memory, so that a machine that swaps does not make it late for an advert.
 ///
 /// What is mapped now is locked as a whole; later mappings page by page as they are used, so that the unused part of
-/// thread stacks costs nothing.
-pub fn lock_memory() {
-    if let Err(reason) = try_to_lock_memory() {
-        tracing::info!("memory is not locked ({reason}): on a machine that swaps, adverts may be late");
+/// thread stacks costs nothing. That includes the data plane, whose pages are as hot, and few: an idle connection holds
+/// no buffer.
+///
+/// # Errors
+/// A sentence with the reason, and what would grant it.
+pub fn lock_memory() -> Result<(), String> {
+    // Below a limit, the lock would hold now and mapping memory would fail later. The capability knows no limit, but one
+    // of a user namespace does not count.
+    let limited = need_no_memory_limit();
+    if !has_capability(CAP_IPC_LOCK) {
+        limited.clone()?;
     }
+    let refused = |error: Errno| limited.clone().err().unwrap_or_else(|| error.to_string());
+    mlockall(MlockAllFlags::MCL_CURRENT).map_err(refused)?;
+    let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+    mlockall(MlockAllFlags::MCL_FUTURE | on_fault).map_err(refused)
 }
 
-fn try_to_lock_memory() -> Result<(), String> {
-    // Below a limit, the lock would hold now and mapping memory would fail later.
+fn need_no_memory_limit() -> Result<(), String> {
     let (_, most) = getrlimit(Resource::RLIMIT_MEMLOCK).map_err(|error| error.to_string())?;
-    if most != RLIM_INFINITY {
-        setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)
-            .map_err(|_| format!("RLIMIT_MEMLOCK is {} KiB", most / 1024))?;
+    if most == RLIM_INFINITY || setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok() {
+        return Ok(());
     }
-    mlockall(MlockAllFlags::MCL_CURRENT).map_err(|error| error.to_string())?;
-    let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
-    mlockall(MlockAllFlags::MCL_FUTURE | on_fault).map_err(|error| error.to_string())
+    Err(format!(
+        "RLIMIT_MEMLOCK is {} KiB: grant CAP_IPC_LOCK or set `LimitMEMLOCK=infinity` in the systemd unit",
+        most / 1024
+    ))
+}
+
+/// Whether the process has the capability with this number.
+pub fn has_capability(number: u32) -> bool {
+    effective_capabilities().is_some_and(|effective| effective & (1 << number) != 0)
 }
 
 /// The capabilities that count now, as a set of bits; `None` if `/proc` does not say.

@@ -1,4 +1,5 @@
-//! What signals mean: TERM and INT hand over and exit, a second one exits at once, HUP is not there yet.
+//! What signals mean: TERM and INT hand over and exit, a second one exits at once, HUP is not there yet, and XCPU is the
+//! kernel's word that a real-time thread is caught in a loop.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,13 +9,14 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Exit;
-use crate::control::{Command, Mailbox};
+use crate::control::{Command, CommandBox};
+use crate::{log, realtime};
 
 /// Lets the signals of [`listen`] through, whatever the process that started this one blocked. Before the first thread,
 /// because threads inherit it.
 pub fn unblock() {
     let mut meant = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGXCPU] {
         meant.add(signal);
     }
     // Fails for sets of signals that do not exist only.
@@ -25,17 +27,27 @@ pub fn unblock() {
 ///
 /// # Errors
 /// The kernel's.
-pub fn listen(runtime: &Handle, mailbox: Mailbox, socket: PathBuf) -> io::Result<()> {
+pub fn listen(runtime: &Handle, mailbox: CommandBox, socket: PathBuf) -> io::Result<()> {
     let _context = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let mut out_of_time = signal(SignalKind::from_raw(Signal::SIGXCPU as i32))?;
     runtime.spawn(async move {
         let mut stopping = false;
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = out_of_time.recv() => {
+                    tracing::error!(
+                        "a real-time thread ran for {} s without a pause (SIGXCPU), which is a defect; the process ends so \
+                         that a peer takes over",
+                        realtime::DEFECT_AFTER.as_secs()
+                    );
+                    log::flush();
+                    std::process::abort();
+                }
                 _ = hang_up.recv() => {
                     tracing::warn!("SIGHUP: mainstay cannot reload yet; restart it to read the configuration again");
                     continue;

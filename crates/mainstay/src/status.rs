@@ -5,7 +5,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use mainstay_engine::admin::{FrontendStatus, PoolStatus, RouterStatus, ScriptStatus, ServerStatus, Status};
+use mainstay_engine::admin::{
+    FrontendStatus, PoolStatus, RouterStatus, ScriptStatus, ServerStatus, Status, TimingStatus,
+};
 
 /// Renders `status`, with terminal colours if `colour`.
 pub fn render(status: &Status, colour: bool) -> String {
@@ -13,6 +15,9 @@ pub fn render(status: &Status, colour: bool) -> String {
     let mut text = String::new();
     let stopping = if status.stopping { ", stopping" } else { "" };
     let _ = writeln!(text, "mainstay {}, up {}{stopping}", status.version, span(status.uptime));
+    if let Some(timing) = &status.timing {
+        let _ = writeln!(text, "timing: {}", timing_line(timing, Paint(colour)));
+    }
     for router in &status.routers {
         text.push('\n');
         render_router(&mut text, router, paint);
@@ -56,6 +61,19 @@ impl Paint {
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
+}
+
+fn timing_line(timing: &TimingStatus, paint: Paint) -> String {
+    let scheduling = match (timing.realtime_priority, &timing.realtime_refused) {
+        (Some(priority), _) => format!("SCHED_RR priority {priority}"),
+        (None, Some(why)) => paint.paint(&format!("ordinary scheduling, {why}"), Mood::Changing),
+        (None, None) => "ordinary scheduling".to_owned(),
+    };
+    let memory = match &timing.memory_not_locked {
+        None => "memory locked".to_owned(),
+        Some(why) => paint.paint(&format!("memory not locked, {why}"), Mood::Changing),
+    };
+    format!("{scheduling}; {memory}; latest timer {:.1} ms late", timing.latest.as_secs_f64() * 1000.0)
 }
 
 fn render_router(text: &mut String, router: &RouterStatus, paint: Paint) {

@@ -54,7 +54,9 @@ pub fn load(
     }
     let (scripts, routers) = lower::keepalived::lower(&trees, &mut diagnostics);
     let lower::haproxy::Parts { maxconn, workers, spread_checks, frontends, pools } = parts;
-    let plan = Plan { maxconn, workers, spread_checks, frontends, pools, scripts, routers };
+    let realtime_priority = Some(lower::keepalived::realtime_priority(&trees));
+    let plan =
+        Plan { maxconn, workers, spread_checks, frontends, pools, scripts, realtime_priority, routers };
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
     ((!refused).then_some(plan), diagnostics)
 }

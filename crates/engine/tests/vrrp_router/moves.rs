@@ -183,8 +183,31 @@ fn without_silence_the_addresses_go_at_once() {
     let vrid = router(100).vrid;
     bench.handle(Input::HandOverRulesFailed { interface: "eth0", vrid, reason });
     let done = bench.take();
-    assert!(matches!(done.last(), Some(Output::RemoveAddress { .. })), "{done:?}");
     assert!(events(&done).iter().any(|event| matches!(event, VrrpEvent::NoDrain { .. })));
+    assert!(
+        matches!(
+            done[done.len() - 2..],
+            [Output::RemoveAddress { .. }, Output::HandOverRules { rules: None, .. }]
+        ),
+        "{done:?}"
+    );
+    let reason = "cannot run nft".to_owned();
+    bench.handle(Input::HandOverRulesFailed { interface: "eth0", vrid, reason });
+    assert_eq!(bench.deeds(), [""; 0], "that they cannot be ended either ends it");
+}
+
+#[test]
+fn a_failure_that_is_known_late_leaves_no_rules_in_force() {
+    let mut bench = Bench::new(router(100));
+    bench.hear(LOWER, 80);
+    bench.until_active();
+    bench.hear(HIGHER, 120);
+    bench.take();
+    // Forwarding failed, and silence is in force by now.
+    let (vrid, reason) = (router(100).vrid, "nft did not end within 250 ms".to_owned());
+    bench.handle(Input::HandOverRulesFailed { interface: "eth0", vrid, reason });
+    let deeds = bench.deeds();
+    assert_eq!(deeds[deeds.len() - 2..], ["remove", "no rules"], "{deeds:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::protocol::{self, Line, REQUEST_BYTES};
-use crate::control::{Command, Mailbox};
+use crate::control::{Command, CommandBox};
 
 /// Operators and monitors at once.
 const CONNECTIONS: usize = 32;
@@ -65,7 +65,7 @@ impl AdminSocket {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn serve(self, runtime: &Handle, mailbox: Mailbox) -> io::Result<SocketFile> {
+    pub fn serve(self, runtime: &Handle, mailbox: CommandBox) -> io::Result<SocketFile> {
         let _context = runtime.enter();
         let listener = UnixListener::from_std(self.listener)?;
         runtime.spawn(accept(listener, mailbox, IDLE_PATIENCE));
@@ -103,7 +103,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn accept(listener: UnixListener, mailbox: Mailbox, patience: Duration) {
+async fn accept(listener: UnixListener, mailbox: CommandBox, patience: Duration) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
@@ -129,7 +129,7 @@ async fn accept(listener: UnixListener, mailbox: Mailbox, patience: Duration) {
 }
 
 /// Answers line after line until the operator hangs up, is silent for too long, or sends too long a line.
-async fn converse(stream: UnixStream, mailbox: &Mailbox, patience: Duration) {
+async fn converse(stream: UnixStream, mailbox: &CommandBox, patience: Duration) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -158,7 +158,7 @@ async fn write_line(writer: &mut OwnedWriteHalf, mut line: String) -> bool {
     writer.write_all(line.as_bytes()).await.is_ok()
 }
 
-async fn answer(line: &[u8], mailbox: &Mailbox) -> String {
+async fn answer(line: &[u8], mailbox: &CommandBox) -> String {
     let request = match protocol::parse(line) {
         Ok(Line::Request(request)) => request,
         Ok(Line::Help) => return protocol::help(),
@@ -186,7 +186,7 @@ mod tests {
     use tokio::runtime::Runtime;
 
     use super::*;
-    use crate::control::mailbox;
+    use crate::mailbox::mailbox;
 
     /// Longer than anything here takes; a test that needs it fails.
     const TIMELY: Duration = Duration::from_secs(10);

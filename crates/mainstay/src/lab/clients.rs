@@ -21,6 +21,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::apiserver::{ECHO_PROTOCOL, SERVER_HEADER, STOPPING_HEADER};
 use super::error::{Context, Result};
+use super::load::Busy;
 use super::topology::{Host, PORT, VIRTUAL_ADDRESS};
 
 /// Time between the starts of two probes. They overlap: one that hangs does not stop the clock.
@@ -32,6 +33,8 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 const HELD_PATIENCE: Duration = Duration::from_millis(2500);
 /// How long opening a held connection may take; longer than any timer of the recipe that may hold it up.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// What a busy connection sends before it waits for all of it to come back.
+const BUSY_CHUNK: usize = 16 * 1024;
 /// An answer's head is shorter than this.
 const HEAD_MAX: usize = 8192;
 
@@ -224,6 +227,31 @@ impl Clients {
         })
     }
 
+    /// Opens `count` connections to the endpoint that carry data from then on, as much as they can.
+    ///
+    /// # Errors
+    /// One of them cannot be opened.
+    pub fn keep_busy(&self, count: usize) -> Result<Busy> {
+        let busy = Busy::default();
+        let opening: Vec<_> = (0..count)
+            .map(|_| {
+                let dialer = self.dialer.clone();
+                self.runtime.spawn(async move { dialer.hold(Stream::Exec).await })
+            })
+            .collect();
+        for opened in opening {
+            let held = self.runtime.block_on(opened).context("a client panicked")?;
+            let held = held.context("cannot open a busy connection")?;
+            let busy = busy.clone();
+            self.runtime.spawn(async move {
+                if held.carry(&busy).await.is_err() {
+                    busy.broken.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Ok(busy)
+    }
+
     /// Which of the connections in `held` still carry data from end to end. Closes them.
     pub fn judge(&self, held: Vec<Held>) -> Vec<bool> {
         let judging: Vec<_> = held.into_iter().map(|held| self.runtime.spawn(held.works())).collect();
@@ -255,6 +283,18 @@ impl Held {
     /// The server at its other end.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Sends chunks and waits for each to come back, until the end.
+    async fn carry(mut self, busy: &Busy) -> std::io::Result<()> {
+        let mut chunk = vec![0x5a; BUSY_CHUNK];
+        while !busy.ending.load(Ordering::Relaxed) {
+            self.stream.write_all(&chunk).await?;
+            self.stream.flush().await?;
+            self.stream.read_exact(&mut chunk).await?;
+            busy.carried.fetch_add(BUSY_CHUNK as u64, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Whether bytes still come through. A watch must show a *new* event, so what had arrived before is read first.

@@ -31,6 +31,8 @@ pub struct Options {
     pub lb2: Kind,
     /// How fast a dead balancer is noticed.
     pub timers: Timers,
+    /// Whether each apiserver may take 100 connections instead of the recipe's 20.
+    pub roomy: bool,
     /// How long apiservers take.
     pub times: Times,
     /// This program's file.
@@ -90,7 +92,10 @@ impl Cluster {
         }
         let mut changes = Vec::new();
         let mut balancer = |name, kind: Kind| {
-            let files = recipe::files(name, kind.reader(), options.timers, enter::as_ordinary_user());
+            let mut files = recipe::files(name, kind.reader(), options.timers, enter::as_ordinary_user());
+            if options.roomy {
+                files.give_room();
+            }
             changes.extend(files.changes.iter().map(|change| format!("{name}: {change}")));
             let mut balancer = Balancer::install(kind, lan.host(name)?, &files, options.mainstay.clone())?;
             balancer.start().map(|()| balancer)
@@ -193,6 +198,7 @@ impl Options {
     /// This program's file cannot be found.
     pub fn new(kind: Kind) -> Result<Self> {
         let mainstay = std::env::current_exe().context("cannot find this program's own file")?;
-        Ok(Self { lb1: kind, lb2: kind, timers: Timers::Recipe, times: Times::default(), mainstay })
+        let (timers, times) = (Timers::Recipe, Times::default());
+        Ok(Self { lb1: kind, lb2: kind, timers, roomy: false, times, mainstay })
     }
 }

@@ -14,6 +14,7 @@ pub mod enter;
 pub mod error;
 pub mod faults;
 pub mod init;
+pub mod load;
 pub mod recipe;
 pub mod scoreboard;
 pub mod time;
@@ -60,7 +61,7 @@ pub struct LabArgs {
     #[arg(long)]
     compare: bool,
     /// How fast a dead balancer is noticed: `recipe` is VRRP version 2 with an advert each second, `fast` is version
-    /// 3 with one every 100 ms.
+    /// 3 with one every 100 ms, `fastest` with one every 10 ms.
     #[arg(long, value_name = "TIMERS", default_value = "recipe")]
     timers: Timers,
     /// Try each fault so many times.

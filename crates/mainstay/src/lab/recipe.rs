@@ -22,6 +22,8 @@ pub enum Timers {
     Recipe,
     /// VRRP version 3, an advert every 100 ms.
     Fast,
+    /// VRRP version 3, an advert every 10 ms, the shortest interval there is.
+    Fastest,
 }
 
 /// Who reads the files.
@@ -44,6 +46,18 @@ pub struct Files {
     pub changes: Vec<&'static str>,
 }
 
+impl Files {
+    /// Lets each apiserver take 100 connections.
+    pub fn give_room(&mut self) {
+        self.haproxy = self.haproxy.replacen(
+            "default-server check maxconn 20\n",
+            "default-server check maxconn 100\n",
+            1,
+        );
+        self.changes.push("`maxconn 100` instead of 20 for each apiserver");
+    }
+}
+
 /// The files of the balancer called `name`.
 ///
 /// `ordinary_user` is whether only one user exists, so that HAProxy cannot change to another.
@@ -64,20 +78,30 @@ pub fn files(name: &str, reader: Reader, timers: Timers, ordinary_user: bool) ->
     }
     let mut keepalived =
         KEEPALIVED.iter().find(|(of, _)| *of == name).map(|(_, text)| (*text).to_owned()).unwrap_or_default();
-    if timers == Timers::Fast {
-        keepalived = fast(&keepalived);
-        changes
-            .push("`version 3`, `advert_int 0.1` and no authentication, which VRRP version 3 does not have");
+    match timers {
+        Timers::Recipe => {}
+        Timers::Fast => {
+            keepalived = fast(&keepalived, "0.1");
+            changes.push(
+                "`version 3`, `advert_int 0.1` and no authentication, which VRRP version 3 does not have",
+            );
+        }
+        Timers::Fastest => {
+            keepalived = fast(&keepalived, "0.01");
+            changes.push(
+                "`version 3`, `advert_int 0.01` and no authentication, which VRRP version 3 does not have",
+            );
+        }
     }
     Files { haproxy: base + &append, keepalived, changes }
 }
 
-fn fast(recipe: &str) -> String {
+fn fast(recipe: &str, interval: &str) -> String {
     let (before, rest) = recipe.split_once("  authentication {").unwrap_or((recipe, ""));
     let (_, after) = rest.split_once("  }\n").unwrap_or(("", rest));
     format!("{before}{after}").replacen(
         "  interface ens160\n",
-        "  interface ens160\n  version 3\n  advert_int 0.1\n",
+        &format!("  interface ens160\n  version 3\n  advert_int {interval}\n"),
         1,
     )
 }
@@ -112,6 +136,15 @@ mod tests {
         assert!(files.haproxy.contains("    mode tcp\n    bind *:6443\n"), "{}", files.haproxy);
         assert!(!files.haproxy.contains("chroot"), "{}", files.haproxy);
         assert_eq!(files.keepalived, include_str!("recipe/keepalived-lb2.conf"));
+        assert_eq!(files.changes.len(), 2);
+    }
+
+    #[test]
+    fn room_is_made_in_the_printed_line() {
+        let mut files = files("lb1", Reader::Mainstay, Timers::Fastest, false);
+        assert!(files.keepalived.contains("  advert_int 0.01\n"), "{}", files.keepalived);
+        files.give_room();
+        assert!(files.haproxy.contains("maxconn 100\n") && !files.haproxy.contains("maxconn 20\n"));
         assert_eq!(files.changes.len(), 2);
     }
 

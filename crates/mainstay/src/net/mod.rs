@@ -1,13 +1,16 @@
 //! What VRRP needs of the kernel's network: adverts in and out, addresses on and off, announcements, and news of
 //! interfaces.
 //!
-//! Owns [`Network`]. It knows no policy: what to send, install or announce is the engine's decision. Only the control
-//! thread uses it, and nothing in it waits for anything but the kernel.
+//! Owns [`Network`]. It knows no policy: what to send, install or announce is the engine's decision. The control thread
+//! sends and hears [`Adverts`] itself. Everything else can make a thread wait, for `nft` or for the kernel while it works
+//! for others, and happens by [`Orders`] on a thread of its own.
 
+mod adverts;
 mod announce;
 mod hand_over_rules;
 mod monitor;
 mod netlink;
+mod orders;
 mod vrrp_socket;
 mod wire;
 
@@ -26,11 +29,15 @@ use self::monitor::{Change, Monitor};
 use self::netlink::{Address, Link, Netlink};
 use self::vrrp_socket::VrrpSocket;
 
+pub use self::adverts::Adverts;
+pub use self::orders::{Order, Orders, Report, THREAD as ORDERS_THREAD};
+
 /// The kernel's network as far as a plan's routers need it.
 #[derive(Debug)]
 pub struct Network {
     netlink: Netlink,
     monitor: Monitor,
+    adverts: Adverts,
     interfaces: BTreeMap<String, Interface>,
 }
 
@@ -51,6 +58,8 @@ pub enum Finding {
         /// The address.
         address: IpAddr,
     },
+    /// Adverts travel by other sockets now: wait for those.
+    Sockets,
     /// Something that should work does not; a sentence for the log.
     Trouble(String),
 }
@@ -64,7 +73,6 @@ struct Interface {
     link: Option<Link>,
     /// As it was last reported; `None` before the first report.
     reported: Option<Option<InterfaceState>>,
-    sockets: BTreeMap<Family, VrrpSocket>,
     announcer: Option<Announcer>,
     /// Addresses installed and not removed here.
     installed: BTreeSet<IpAddr>,
@@ -78,22 +86,17 @@ impl Network {
     pub fn open(plan: &Plan) -> io::Result<Self> {
         // Before the first look, so that nothing that happens in between is missed.
         let monitor = Monitor::open()?;
-        Ok(Self { netlink: Netlink::open()?, monitor, interfaces: interfaces_of(plan) })
+        Ok(Self {
+            netlink: Netlink::open()?,
+            monitor,
+            adverts: Adverts::default(),
+            interfaces: interfaces_of(plan),
+        })
     }
 
-    /// What to wait for: readable means that [`Network::receive`] or [`Network::look`] has something to do.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let sockets = self.interfaces.values().flat_map(|interface| interface.sockets.values());
-        sockets.map(AsFd::as_fd).chain([self.monitor.as_fd()])
-    }
-
-    /// Gives `deliver` every datagram that arrived, with the interface it arrived on.
-    pub fn receive(&mut self, mut deliver: impl FnMut(&str, &[u8])) {
-        for (name, interface) in &mut self.interfaces {
-            for socket in interface.sockets.values_mut() {
-                socket.receive(|datagram| deliver(name, datagram));
-            }
-        }
+    /// The adverts of its interfaces; their sockets come with the first look.
+    pub fn adverts(&self) -> Adverts {
+        self.adverts.clone()
     }
 
     /// Looks at every interface that the kernel said has changed, and at all of them the first time.
@@ -105,23 +108,13 @@ impl Network {
         }
         let mut findings = Vec::new();
         for (name, interface) in self.interfaces.iter_mut().filter(|(_, interface)| interface.stale) {
-            match interface.look(name, &mut self.netlink) {
+            match interface.look(name, &mut self.netlink, &self.adverts) {
                 Ok(found) => findings.extend(found),
                 // It stays stale: the next change anywhere asks again.
                 Err(error) => findings.push(Finding::Trouble(format!("cannot look at {name}: {error}"))),
             }
         }
         findings
-    }
-
-    /// Puts a whole datagram on the wire.
-    ///
-    /// # Errors
-    /// The kernel's, or that there is no such interface now.
-    pub fn send_advert(&self, interface: &str, destination: IpAddr, datagram: &[u8]) -> io::Result<()> {
-        let sockets = self.interfaces.get(interface).map(|interface| &interface.sockets);
-        let socket = sockets.and_then(|sockets| sockets.get(&Family::of(destination)));
-        socket.ok_or_else(no_interface)?.send(destination, datagram)
     }
 
     /// Puts an address on its interface, or renews its lifetime if it is there.
@@ -179,6 +172,13 @@ impl Network {
     }
 }
 
+impl AsFd for Network {
+    /// Readable when [`Network::look`] has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.monitor.as_fd()
+    }
+}
+
 impl Interface {
     fn concerns(&self, own_name: &str, change: &Change) -> bool {
         let is_mine = |index: &u32| self.link.is_some_and(|link| link.index == *index);
@@ -191,7 +191,7 @@ impl Interface {
         }
     }
 
-    fn look(&mut self, name: &str, netlink: &mut Netlink) -> io::Result<Vec<Finding>> {
+    fn look(&mut self, name: &str, netlink: &mut Netlink, adverts: &Adverts) -> io::Result<Vec<Finding>> {
         let link = netlink.link(name)?;
         let addresses = match link {
             Some(link) => netlink.addresses(link.index)?,
@@ -200,8 +200,8 @@ impl Interface {
         self.stale = false;
         // A hardware address may have changed with the state.
         self.announcer = None;
-        let mut findings = self.follow(name, link);
-        let able = link.filter(|_| self.adverts.keys().all(|family| self.sockets.contains_key(family)));
+        let mut findings = self.follow(name, link, adverts);
+        let able = link.filter(|_| self.adverts.keys().all(|&family| adverts.has(name, family)));
         let state = able.map(|link| InterfaceState { running: link.running, addresses: usable(&addresses) });
         if self.reported.as_ref() != Some(&state) {
             self.reported = Some(state.clone());
@@ -217,21 +217,22 @@ impl Interface {
 
     /// Opens the advert sockets of an interface that is new. Without them the interface counts as missing: a router
     /// that cannot hear its peers must not believe that there are none.
-    fn follow(&mut self, name: &str, link: Option<Link>) -> Vec<Finding> {
+    fn follow(&mut self, name: &str, link: Option<Link>, adverts: &Adverts) -> Vec<Finding> {
+        let mut findings = Vec::new();
         let is_same = link.map(|link| link.index) == self.link.map(|link| link.index);
-        if !is_same {
-            self.sockets.clear();
+        if !is_same && adverts.close(name) {
+            findings.push(Finding::Sockets);
         }
         self.link = link;
-        let Some(link) = link else { return Vec::new() };
-        let mut findings = Vec::new();
+        let Some(link) = link else { return findings };
         for (&family, groups) in &self.adverts {
-            if self.sockets.contains_key(&family) {
+            if adverts.has(name, family) {
                 continue;
             }
             match VrrpSocket::open(name, link.index, family, groups) {
                 Ok(socket) => {
-                    self.sockets.insert(family, socket);
+                    adverts.add(name, family, socket);
+                    findings.push(Finding::Sockets);
                 }
                 Err(error) => {
                     self.stale = true;

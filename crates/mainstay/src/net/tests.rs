@@ -3,7 +3,10 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use mainstay_engine::plan::{
@@ -38,18 +41,29 @@ fn in_namespace(name: &str, body: fn()) {
         command.args(["--user", "--map-root-user"]);
     }
     let program = std::env::current_exe().expect("a test has a program");
+    let (directory, path) = search_path(name);
+    fs::create_dir_all(&directory).expect("a directory for programs of the test's own");
     let output = command
         .arg("--net")
         .arg("--")
         .arg(program)
         .args(["--exact", "--nocapture", &format!("net::tests::{name}")])
         .env(INSIDE, "yes")
+        .current_dir(directory)
+        .env("PATH", path)
         .output()
         .expect("`unshare` of util-linux runs");
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "inside the namespace:\n{said}");
     assert!(said.contains("1 passed"), "the test did not run inside the namespace:\n{said}");
+}
+
+/// A directory for programs that a test brings, and a search path that begins with it.
+fn search_path(test: &str) -> (PathBuf, String) {
+    let directory = std::env::temp_dir().join(format!("mainstay-net-tests-{test}"));
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap_or_default());
+    (directory, path)
 }
 
 fn ip(arguments: &str) -> String {
@@ -109,21 +123,29 @@ fn look_until(network: &mut Network, wanted: impl Fn(&Finding) -> bool) -> Findi
     let deadline = Instant::now() + PATIENCE;
     let mut seen = Vec::new();
     loop {
-        for finding in network.look() {
-            if wanted(&finding) {
-                return finding;
-            }
-            seen.push(finding);
+        let mut findings = network.look();
+        if let Some(found) = findings.iter().position(&wanted) {
+            return findings.swap_remove(found);
         }
+        seen.append(&mut findings);
         assert!(Instant::now() < deadline, "never found; instead: {seen:?}");
         wait(network);
     }
 }
 
+/// By the sockets there are now.
+fn adverts(network: &Network) -> Adverts {
+    let mut adverts = network.adverts();
+    adverts.refresh();
+    adverts
+}
+
 fn wait(network: &Network) {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let adverts = adverts(network);
+    let descriptors = adverts.descriptors().chain([network.as_fd()]);
     let mut descriptors: Vec<_> =
-        network.descriptors().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
+        descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
     poll(&mut descriptors, PollTimeout::from(100_u8)).expect("poll works");
 }
 
@@ -215,7 +237,7 @@ fn interfaces_are_followed_through_loss_and_return() {
         look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
         ip("link delete lan0");
         look_until(&mut network, |finding| matches!(finding, Finding::Interface { state: None, .. }));
-        let error = network.send_advert("lan0", GROUP, &[]).expect_err("there is no interface");
+        let error = adverts(&network).send("lan0", GROUP, &[]).expect_err("there is no interface");
         assert_eq!(error.to_string(), "No such device (os error 19)");
         ip("link add lan0 type veth peer name lan1");
         ip("link set lan0 up");
@@ -246,7 +268,8 @@ fn receive_one(network: &mut Network) -> (String, Vec<u8>) {
     while received.is_empty() {
         assert!(Instant::now() < deadline, "nothing arrived");
         wait(network);
-        network.receive(|interface, datagram| received.push((interface.to_owned(), datagram.to_vec())));
+        adverts(network)
+            .receive(|interface, datagram| received.push((interface.to_owned(), datagram.to_vec())));
         network.look();
     }
     assert_eq!(received.len(), 1, "{received:?}");
@@ -268,14 +291,15 @@ fn adverts_travel_whole_to_a_group_and_to_a_peer() {
         look_until(&mut there, |finding| matches!(finding, Finding::Interface { .. }));
         let source = OWN.0;
         for destination in [GROUP, Ipv4Addr::new(10, 9, 0, 2).into()] {
-            here.send_advert("lan0", destination, &datagram(source, destination)).unwrap();
+            adverts(&here).send("lan0", destination, &datagram(source, destination)).unwrap();
             let (interface, received) = receive_one(&mut there);
             assert_eq!(interface, "lan1");
             let sent = datagram(source, destination);
             assert_eq!(received[..10], sent[..10], "up to the checksum");
             assert_eq!(received[12..], sent[12..]);
         }
-        here.receive(|interface, datagram| panic!("{interface} heard its own advert: {datagram:?}"));
+        adverts(&here)
+            .receive(|interface, datagram| panic!("{interface} heard its own advert: {datagram:?}"));
     });
 }
 
@@ -335,7 +359,7 @@ fn ipv6_adverts_travel_with_their_header_and_announcements_arrive() {
         let peer = link_local(&mut there, "lan1");
         for destination in ["ff02::12".parse().unwrap(), peer] {
             let sent = datagram(source, destination);
-            here.send_advert("lan0", destination, &sent).unwrap();
+            adverts(&here).send("lan0", destination, &sent).unwrap();
             let (interface, received) = receive_one(&mut there);
             assert_eq!(interface, "lan1");
             assert_eq!(
@@ -344,7 +368,8 @@ fn ipv6_adverts_travel_with_their_header_and_announcements_arrive() {
                 "all but class and flow label, which the kernel does not tell"
             );
         }
-        here.receive(|interface, datagram| panic!("{interface} heard its own advert: {datagram:?}"));
+        adverts(&here)
+            .receive(|interface, datagram| panic!("{interface} heard its own advert: {datagram:?}"));
 
         // The other end holds a stale entry; an override replaces it.
         let own = ipv6_plan("lan0").routers[0].addresses[0].clone();
@@ -359,4 +384,107 @@ fn ipv6_adverts_travel_with_their_header_and_announcements_arrive() {
             std::thread::yield_now();
         }
     });
+}
+
+/// The scheduling policy of a process or thread (proc_pid_stat(5), field 41).
+fn policy(stat: &str) -> u32 {
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(38).next().and_then(|field| field.parse().ok()).expect("a policy")
+}
+
+const SCHED_OTHER: u32 = 0;
+const SCHED_RR: u32 = 2;
+
+/// An `nft` that notes how it is scheduled and when it ends, and takes as long as the file `slow` says.
+const FAKE_NFT: &str =
+    "#!/bin/sh\ncat >&- <&0\ncat /proc/self/stat > stat\nsleep $(cat slow) 2>&- && touch ended\n";
+
+/// Starts the thread with a real network and the fake `nft`; gives what it reports.
+fn orders(priority: Option<u8>, slow: &str) -> (Orders, Receiver<Report>) {
+    fs::write("nft", FAKE_NFT).unwrap();
+    fs::set_permissions("nft", fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write("slow", slow).unwrap();
+    for left_over in ["stat", "ended"] {
+        // Of an earlier run, or not there.
+        let _ = fs::remove_file(left_over);
+    }
+    let network = Network::open(&plan("lan0")).unwrap();
+    let (sender, receiver) = channel();
+    let orders = Orders::start(network, priority, move |report| drop(sender.send(report))).unwrap();
+    (orders, receiver)
+}
+
+fn end_of_rules() -> Order {
+    let vrid = Vrid::new(51).expect("it is not 0");
+    Order::HandOverRules { interface: "lan0".to_owned(), vrid, rules: None }
+}
+
+#[test]
+fn orders_are_carried_out_in_order_and_nobody_waits_for_them() {
+    in_namespace("orders_are_carried_out_in_order_and_nobody_waits_for_them", || {
+        let (mut orders, reports) = orders(None, "0.1");
+        let began = Instant::now();
+        orders.order(end_of_rules());
+        orders.install(&address(), None, at(0)).unwrap();
+        assert!(began.elapsed() < Duration::from_millis(90), "it waited for nft");
+        while !ip("address show dev lan0").contains("10.9.0.100") {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "never installed: {:?}",
+                reports.try_iter().collect::<Vec<_>>()
+            );
+        }
+        assert!(fs::exists("ended").unwrap(), "the address was there before the rules");
+        orders.order(Order::Remove { address: address() });
+        drop(orders);
+        assert!(!ip("address show dev lan0").contains("10.9.0.100"), "the last order is carried out too");
+    });
+}
+
+#[test]
+fn a_change_that_the_kernel_does_not_make_fails_and_is_not_asked_for_twice() {
+    in_namespace("a_change_that_the_kernel_does_not_make_fails_and_is_not_asked_for_twice", || {
+        let (mut orders, reports) = orders(None, "10");
+        orders.order(end_of_rules());
+        for millis in [0, 250, 500, 750] {
+            assert_eq!(orders.install(&address(), None, at(millis)), Ok(()), "{millis} ms");
+        }
+        let refusal = orders.install(&address(), None, at(1000)).expect_err("it may be gone by now");
+        assert_eq!(refusal, "the kernel has not done it for 1.0 s");
+        let failed = reports.iter().find_map(|report| match report {
+            Report::HandOverRulesFailed { reason, .. } => Some(reason),
+            _ => None,
+        });
+        assert_eq!(failed.as_deref(), Some("nft did not end within 250 ms"));
+        drop(orders);
+        assert!(!fs::exists("ended").unwrap(), "nft was killed");
+        assert!(ip("address show dev lan0").contains("10.9.0.100"));
+    });
+}
+
+#[test]
+fn only_the_thread_itself_is_in_a_hurry() {
+    in_namespace("only_the_thread_itself_is_in_a_hurry", || {
+        let permitted = std::thread::spawn(|| crate::realtime::enter(1).is_ok()).join().unwrap();
+        let (mut orders, _reports) = orders(Some(1), "0");
+        orders.order(end_of_rules());
+        let began = Instant::now();
+        while !fs::exists("ended").unwrap() {
+            assert!(began.elapsed() < PATIENCE, "nft did not run");
+        }
+        assert_eq!(policy(&fs::read_to_string("stat").unwrap()), SCHED_OTHER, "of nft");
+        let mut named = Vec::new();
+        for thread in fs::read_dir("/proc/self/task").unwrap() {
+            // A thread may end meanwhile.
+            let Ok(stat) = fs::read_to_string(thread.unwrap().path().join("stat")) else { continue };
+            let is_it = stat.contains(&format!("({ORDERS_THREAD})"));
+            named.extend(is_it.then(|| policy(&stat)));
+            assert!(is_it || policy(&stat) == SCHED_OTHER, "{stat}");
+        }
+        assert_eq!(named, [if permitted { SCHED_RR } else { SCHED_OTHER }]);
+    });
+}
+
+fn at(millis: u64) -> mainstay_engine::time::Instant {
+    mainstay_engine::time::Instant::from_nanos(millis * 1_000_000)
 }

@@ -28,6 +28,9 @@ const IPV6_HEADER_BYTES: usize = 40;
 /// Room for some hundred adverts while the daemon is not scheduled.
 const RECEIVE_BUFFER_BYTES: usize = 256 * 1024;
 
+/// `TC_PRIO_CONTROL`, as Keepalived's: a queue of an interface that is full of other traffic lets adverts pass.
+const CONTROL_TRAFFIC: u32 = 7;
+
 /// Datagrams read in one go, so that a flood cannot hold up our own adverts.
 const READS_PER_WAKE: usize = 64;
 
@@ -54,6 +57,7 @@ impl VrrpSocket {
         socket.bind_device(Some(name.as_bytes()))?;
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+        socket.set_priority(CONTROL_TRAFFIC)?;
         match family {
             Family::Ipv4 => {
                 socket.set_header_included_v4(true)?;
@@ -77,7 +81,7 @@ impl VrrpSocket {
                 IpAddr::V6(group) => socket.join_multicast_v6(group, index)?,
             }
         }
-        let mut opened = Self { socket, family, index };
+        let opened = Self { socket, family, index };
         // Until it was bound to its interface it heard all of them.
         opened.receive(|_| {});
         Ok(opened)
@@ -98,11 +102,11 @@ impl VrrpSocket {
     }
 
     /// Gives `deliver` the datagrams that arrived, whole, up to a bound; the rest is there at the next call.
-    pub(super) fn receive(&mut self, mut deliver: impl FnMut(&[u8])) {
+    pub(super) fn receive(&self, mut deliver: impl FnMut(&[u8])) {
         let mut buffer = [0; DATAGRAM_BYTES];
         for _ in 0..READS_PER_WAKE {
             let received = match self.family {
-                Family::Ipv4 => self.socket.read(&mut buffer),
+                Family::Ipv4 => (&self.socket).read(&mut buffer),
                 Family::Ipv6 => self.receive_ipv6(&mut buffer),
             };
             match received {

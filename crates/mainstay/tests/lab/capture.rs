@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay::lab::enter::{self, DIRECTORY};
 use mainstay::lab::time::wait_until;
@@ -45,7 +45,8 @@ impl Capture {
         kill(pid, Signal::SIGINT).expect("tshark runs");
         self.tshark.wait().expect("tshark ends");
         let pcap = fs::read(&self.file).expect("the capture");
-        Captured { file: self.file, frames: frames(&pcap) }
+        let (times, frames) = frames(&pcap).into_iter().unzip();
+        Captured { file: self.file, frames, times }
     }
 }
 
@@ -54,6 +55,8 @@ pub(crate) struct Captured {
     file: PathBuf,
     /// Whole Ethernet frames.
     pub(crate) frames: Vec<Vec<u8>>,
+    /// When the kernel saw each of them.
+    pub(crate) times: Vec<SystemTime>,
 }
 
 impl Captured {
@@ -69,13 +72,14 @@ impl Captured {
 }
 
 /// The frames of a pcap file in this machine's byte order.
-fn frames(pcap: &[u8]) -> Vec<Vec<u8>> {
+fn frames(pcap: &[u8]) -> Vec<(SystemTime, Vec<u8>)> {
     let mut frames = Vec::new();
     let mut rest = pcap.get(24..).expect("a pcap header");
     while let Some((header, after)) = rest.split_at_checked(16) {
-        let length = u32::from_ne_bytes(header[8..12].try_into().expect("four bytes"));
-        let Some((frame, next)) = after.split_at_checked(length as usize) else { break };
-        frames.push(frame.to_vec());
+        let word = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().expect("four bytes"));
+        let Some((frame, next)) = after.split_at_checked(word(8) as usize) else { break };
+        let time = Duration::from_secs(word(0).into()) + Duration::from_micros(word(4).into());
+        frames.push((UNIX_EPOCH + time, frame.to_vec()));
         rest = next;
     }
     frames

@@ -7,6 +7,7 @@ mod capture;
 mod faults;
 mod interop;
 mod recipe;
+mod timing;
 
 use std::env;
 use std::path::PathBuf;
@@ -18,13 +19,16 @@ use mainstay::lab::cluster::{Cluster, Holder, Options};
 use mainstay::lab::enter::{self, Place};
 use mainstay::lab::recipe::Timers;
 
-const TESTS: [(&str, fn()); 6] = [
+const TESTS: [(&str, fn()); 9] = [
     ("recipe::runs_as_printed_and_queues_the_61st", recipe::runs_as_printed_and_queues_the_61st),
     ("interop::mainstay_before_keepalived", interop::mainstay_before_keepalived),
     ("interop::keepalived_before_mainstay", interop::keepalived_before_mainstay),
     ("faults::of_balancers", faults::of_balancers),
     ("faults::of_balancers_with_fast_timers", faults::of_balancers_with_fast_timers),
     ("faults::of_apiservers", faults::of_apiservers),
+    ("timing::holds_at_100_ms", timing::holds_at_100_ms),
+    ("timing::holds_at_10_ms", timing::holds_at_10_ms),
+    ("timing::a_move_delays_no_advert", timing::a_move_delays_no_advert),
 ];
 
 /// Before the name of the test that is to be run inside.
@@ -68,9 +72,17 @@ fn outside(arguments: &[String]) -> ExitCode {
 
 /// A cluster in which all is well, with `lb1` active.
 fn cluster(lb1: Kind, lb2: Kind, timers: Timers) -> Cluster {
+    settled(Options { lb1, lb2, timers, ..Options::new(lb1).expect("options") })
+}
+
+/// Two mainstays and more room for connections than the recipe has.
+fn roomy_cluster(timers: Timers) -> Cluster {
+    settled(Options { timers, roomy: true, ..Options::new(Kind::Mainstay).expect("options") })
+}
+
+fn settled(options: Options) -> Cluster {
     let mainstay = PathBuf::from(env!("CARGO_BIN_EXE_mainstay"));
-    let defaults = Options::new(lb1).expect("options");
-    let mut cluster = Cluster::build(&Options { lb1, lb2, timers, mainstay, ..defaults }).expect("a cluster");
+    let mut cluster = Cluster::build(&Options { mainstay, ..options }).expect("a cluster");
     cluster.clients.start_probing();
     cluster.settle(Holder::Lb1).expect("the preferred balancer becomes active");
     cluster

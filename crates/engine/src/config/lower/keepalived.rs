@@ -9,6 +9,7 @@ mod command;
 mod delivery;
 mod fields;
 mod instance;
+mod realtime;
 mod script;
 mod tracking;
 
@@ -24,6 +25,8 @@ use crate::plan::{Router, Script, ScriptUser, Version};
 use fields::Fields;
 use instance::{Instance, lower_instance};
 use script::{KnownScript, lower_script};
+
+pub use realtime::realtime_priority;
 
 /// Makes the scripts and routers that all files together describe. Whatever is wrong goes to `diagnostics`; the plan
 /// is of use only if nothing there is an error.

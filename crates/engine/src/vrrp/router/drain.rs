@@ -68,8 +68,8 @@ impl Router {
             let router = self.config.name.clone();
             self.say(VrrpEvent::NoDrain { router, reason });
         }
-        self.has_hand_over_rules = false;
-        // Without silence in ARP, keeping the addresses would take them back from the successor.
+        // Without silence in ARP, keeping the addresses would take them back from the successor. The rules are ended though
+        // they failed: others may have been set before this was known.
         self.end_drain();
     }
 
