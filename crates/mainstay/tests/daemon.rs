@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -327,4 +328,58 @@ fn the_socket_bears_nonsense() {
     let half = UnixStream::connect(&daemon.socket).expect("it listens");
     (&half).write_all(b"sta").expect("half a line");
     assert!(daemon.ask(b"status\n").starts_with('{'), "somebody who says nothing more is in nobody's way");
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing_and_says_what_is_missing() {
+    let place = Place::new("unread");
+    let configuration = place.write("haproxy.cfg", &haproxy(free_port()));
+    let socket = place.file("socket");
+    let mut child = mainstay(&["run", "--haproxy-cfg", &configuration, "--socket", &socket])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut unread = child.stderr.take().expect("its log");
+    let daemon = Daemon { child, socket };
+    let began = Instant::now();
+    while !Path::new(&daemon.socket).exists() {
+        assert!(began.elapsed() < PATIENCE, "it does not start");
+    }
+    // A pipe holds 64 KiB and the queue behind it 1024 lines. Each answer shows that one more was logged.
+    for _ in 0..2500 {
+        daemon.signal(Signal::SIGHUP);
+        assert!(daemon.ask(b"status\n").starts_with('{'), "it answers");
+    }
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains(" log lines were dropped because nobody read") {
+        let mut buffer = [0; 4096];
+        let length = unread.read(&mut buffer).expect("its log");
+        assert!(length > 0, "it ended");
+        said.extend_from_slice(&buffer[..length]);
+        daemon.signal(Signal::SIGHUP);
+    }
+}
+
+#[test]
+fn a_thread_caught_in_a_loop_ends_the_process_with_a_reason() {
+    let place = Place::new("loop");
+    let configuration = place.write("haproxy.cfg", &haproxy(free_port()));
+    let socket = place.file("socket");
+    let mut child = mainstay(&["run", "--haproxy-cfg", &configuration, "--socket", &socket])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut log = child.stderr.take().expect("its log");
+    let mut daemon = Daemon { child, socket };
+    let began = Instant::now();
+    while !Path::new(&daemon.socket).exists() || daemon.ask(b"status\n").is_empty() {
+        assert!(began.elapsed() < PATIENCE, "it does not start");
+    }
+    // What the kernel sends to a real-time thread that runs for a second (RLIMIT_RTTIME).
+    daemon.signal(Signal::SIGXCPU);
+    let status = daemon.child.wait().expect("a child");
+    assert_eq!(status.signal(), Some(Signal::SIGABRT as i32));
+    let mut said = String::new();
+    log.read_to_string(&mut said).expect("its log");
+    assert!(said.contains("(SIGXCPU), which is a defect"), "{said}");
 }

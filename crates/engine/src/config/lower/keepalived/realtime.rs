@@ -18,3 +18,22 @@ pub fn realtime_priority(trees: &[Tree]) -> u8 {
     let globals = Fields::read(Place::GlobalDefinitions, root.inside("global_defs"), said);
     globals.integer("vrrp_rt_priority").unwrap_or(LOWEST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keepalived;
+    use crate::config::source::Sources;
+
+    fn of(text: &str) -> u8 {
+        let mut sources = Sources::default();
+        let id = sources.add("keepalived.conf".to_owned(), text.to_owned());
+        realtime_priority(&[keepalived::read(&sources, id).0])
+    }
+
+    #[test]
+    fn the_lowest_unless_the_file_says_more() {
+        assert_eq!(of("vrrp_instance VI_1 {\n}\n"), 1);
+        assert_eq!(of("global_defs {\n  vrrp_rt_priority 42\n}\n"), 42);
+    }
+}
