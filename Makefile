@@ -1,6 +1,6 @@
 # The two commands of README.md, and the ones CONTRIBUTING.md names. Everything else is plain cargo.
 
-.PHONY: demo test simulate
+.PHONY: demo test simulate timing
 
 # Builds mainstay and lets it survive the fault catalogue on the recipe's own two files, beside HAProxy + Keepalived if
 # they are installed. Needs a Rust toolchain, iproute2, nftables and util-linux; no root where user namespaces are allowed.
@@ -19,3 +19,9 @@ test:
 SEEDS ?= 100000
 simulate:
 	SEEDS=$(SEEDS) cargo test --release --package mainstay-engine --test simulation -- --nocapture
+
+# Adverts every 100 and every 10 ms for a minute, while 64 connections and one busy loop for each core leave nothing idle; then
+# the active balancer is killed. As root, because only then the kernel grants real-time scheduling.
+TIMING_SECONDS ?= 60
+timing:
+	MAINSTAY_TIMING_SECONDS=$(TIMING_SECONDS) cargo test --package mainstay --test lab -- timing

@@ -388,8 +388,8 @@ fn ipv6_adverts_travel_with_their_header_and_announcements_arrive() {
 
 /// The scheduling policy of a process or thread (proc_pid_stat(5), field 41).
 fn policy(stat: &str) -> u32 {
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(38).next().and_then(|field| field.parse().ok()).expect("a policy")
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.nth(38).and_then(|field| field.parse().ok()).expect("a policy")
 }
 
 const SCHED_OTHER: u32 = 0;
