@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -39,6 +39,11 @@ impl Place {
 
     /// Starts the daemon with one frontend on `port`, and waits until it answers.
     fn start(&self, port: u16) -> Daemon {
+        self.start_with_log(port).0
+    }
+
+    /// As [`start`](Self::start), with what it goes on to log.
+    fn start_with_log(&self, port: u16) -> (Daemon, BufReader<ChildStderr>) {
         let configuration = self.write("haproxy.cfg", &haproxy(port));
         let socket = self.file("socket");
         let child = mainstay(&["run", "--haproxy-cfg", &configuration, "--socket", &socket])
@@ -46,15 +51,13 @@ impl Place {
             .spawn()
             .expect("it starts");
         let mut daemon = Daemon { child, socket };
-        let lines = BufReader::new(daemon.child.stderr.take().expect("its log")).lines();
+        let mut log = BufReader::new(daemon.child.stderr.take().expect("its log"));
         let mut said = String::new();
-        for line in lines {
-            said += &line.expect("text");
-            if said.contains(" runs 1 frontend") {
-                return daemon;
-            }
+        while !said.contains(" runs 1 frontend") {
+            let length = log.read_line(&mut said).expect("text");
+            assert!(length > 0, "it did not start: {said}");
         }
-        panic!("it did not start: {said}");
+        (daemon, log)
     }
 }
 
@@ -333,18 +336,7 @@ fn the_socket_bears_nonsense() {
 #[test]
 fn a_log_that_nobody_reads_holds_up_nothing_and_says_what_is_missing() {
     let place = Place::new("unread");
-    let configuration = place.write("haproxy.cfg", &haproxy(free_port()));
-    let socket = place.file("socket");
-    let mut child = mainstay(&["run", "--haproxy-cfg", &configuration, "--socket", &socket])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut unread = child.stderr.take().expect("its log");
-    let daemon = Daemon { child, socket };
-    let began = Instant::now();
-    while !Path::new(&daemon.socket).exists() {
-        assert!(began.elapsed() < PATIENCE, "it does not start");
-    }
+    let (daemon, mut unread) = place.start_with_log(free_port());
     // A pipe holds 64 KiB and the queue behind it 1024 lines. Each answer shows that one more was logged.
     for _ in 0..2500 {
         daemon.signal(Signal::SIGHUP);
@@ -363,18 +355,7 @@ fn a_log_that_nobody_reads_holds_up_nothing_and_says_what_is_missing() {
 #[test]
 fn a_thread_caught_in_a_loop_ends_the_process_with_a_reason() {
     let place = Place::new("loop");
-    let configuration = place.write("haproxy.cfg", &haproxy(free_port()));
-    let socket = place.file("socket");
-    let mut child = mainstay(&["run", "--haproxy-cfg", &configuration, "--socket", &socket])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut log = child.stderr.take().expect("its log");
-    let mut daemon = Daemon { child, socket };
-    let began = Instant::now();
-    while !Path::new(&daemon.socket).exists() || daemon.ask(b"status\n").is_empty() {
-        assert!(began.elapsed() < PATIENCE, "it does not start");
-    }
+    let (mut daemon, mut log) = place.start_with_log(free_port());
     // What the kernel sends to a real-time thread that runs for a second (RLIMIT_RTTIME).
     daemon.signal(Signal::SIGXCPU);
     let status = daemon.child.wait().expect("a child");
