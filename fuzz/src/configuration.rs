@@ -7,7 +7,7 @@ use mainstay::configuration::Findings;
 use mainstay::diagnostics::{Format, render};
 use mainstay_engine::config::diagnostic::Level;
 use mainstay_engine::config::source::{SourceId, Sources, Span};
-use mainstay_engine::config::{Host, Program, Surroundings, compare, inspect, load, secrets};
+use mainstay_engine::config::{Host, KeyFile, Program, Surroundings, compare, inspect, load, secrets};
 use mainstay_engine::time::Instant;
 use mainstay_engine::{Engine, Plan};
 
@@ -41,13 +41,13 @@ fn check(bytes: &[u8], arrange: fn(SourceId) -> (Vec<SourceId>, Vec<SourceId>)) 
     }
     assert_masked(text, &sources.masked_text(id).expect("the text was added"));
 
-    let surroundings = Surroundings { variable: &variable, resolve: &resolve };
+    let surroundings = Surroundings { variable: &variable, resolve: &resolve, key_file: &key_file };
     let (plan, mut diagnostics) = load(&sources, &haproxy, &keepalived, &surroundings);
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
     assert_eq!(plan.is_some(), !refused, "a plan is there exactly if no finding is an error");
     let host = Host { interface: &interface, program: &|_, _| Program::NotExecutable, runs_here: true };
-    diagnostics.extend(inspect(&sources, &keepalived, Some(&host)));
-    diagnostics.extend(compare(&sources, &[keepalived.clone(), keepalived].concat()));
+    diagnostics.extend(inspect(&sources, &keepalived, Some(&host), &surroundings));
+    diagnostics.extend(compare(&sources, &[keepalived.clone(), keepalived].concat(), &surroundings));
     for diagnostic in &diagnostics {
         let related = diagnostic.related.iter().map(|(span, _)| *span);
         diagnostic.span.into_iter().chain(related).for_each(|span| assert_inside(&sources, span));
@@ -77,6 +77,15 @@ fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
         return Err(format!("{name}: no such host"));
     }
     Ok(vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)), IpAddr::V6(Ipv6Addr::LOCALHOST)])
+}
+
+/// Some key files are there, some are not, some are anything.
+fn key_file(path: &str) -> Result<KeyFile, String> {
+    if path.starts_with("missing") {
+        return Err("no such file".to_owned());
+    }
+    let text = if path.starts_with("good") { "hex:".to_owned() + &"5a".repeat(32) } else { path.to_owned() };
+    Ok(KeyFile { text: text.into(), readable_by_others: path.ends_with('r') })
 }
 
 fn assert_inside(sources: &Sources, span: Span) {

@@ -227,8 +227,11 @@ impl Machine {
 fn plan() -> Plan {
     let mut sources = Sources::default();
     let id = sources.add("vrrp.conf", KEEPALIVED_CONF);
-    let surroundings =
-        Surroundings { variable: &|_| None, resolve: &|name| Err(format!("{name}: no such host")) };
+    let surroundings = Surroundings {
+        variable: &|_| None,
+        resolve: &|name| Err(format!("{name}: no such host")),
+        key_file: &|path| Err(format!("{path}: no such file")),
+    };
     let (plan, diagnostics) = load(&sources, &[], &[id], &surroundings);
     plan.unwrap_or_else(|| panic!("the configuration of the target is refused: {diagnostics:?}"))
 }

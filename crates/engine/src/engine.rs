@@ -18,13 +18,16 @@ use crate::health::Health;
 use crate::health::check::Verdict;
 use crate::plan::{Plan, ScriptId, ServerId, VirtualAddress, Vrid};
 use crate::serving::Serving;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, UnixTime};
 use crate::vrrp::Vrrp;
 use crate::vrrp::track::ScriptOutcome;
 
 /// Everything the daemon can learn.
 #[derive(Debug)]
 pub enum Input<'a> {
+    /// What the wall clock shows, which signatures go by. Until the next one it is taken to go on with `now`; before the
+    /// first one, 1970 began when `now` did.
+    WallClock(UnixTime),
     /// An IP datagram of protocol 112 arrived.
     Datagram {
         /// The interface it arrived on.
@@ -245,6 +248,7 @@ impl Engine {
     /// Takes in what happened at `now`.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         match input {
+            Input::WallClock(shown) => self.vrrp.handle_wall_clock(shown, now),
             Input::Datagram { interface, datagram } => self.vrrp.handle_datagram(interface, datagram, now),
             Input::Interface { name, state } => self.vrrp.handle_interface(name, state, now),
             Input::AddressGone { interface, address } => {

@@ -3,12 +3,16 @@
 //! Owns the types only. [`config::lower`](crate::config::lower) is the one maker of a [`Plan`]; nothing else knows a
 //! default. A plan is immutable, and everything in it has been checked: references are indices that exist, ranges hold.
 
+pub mod hmac;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use self::hmac::AuthHmac;
 use crate::time::Centis;
 
 /// Everything one daemon was told to do.
@@ -483,14 +487,17 @@ pub enum Authentication {
     None,
     /// A password in clear, version 2 only (RFC 2338 §5.3.6).
     Password([u8; 8]),
+    /// A signature that follows the message (`auth_hmac`).
+    Hmac(Arc<AuthHmac>),
 }
 
 impl fmt::Debug for Authentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Password(_) => "Password(..)",
-        })
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Password(_) => f.write_str("Password(..)"),
+            Self::Hmac(hmac) => hmac.fmt(f),
+        }
     }
 }
 

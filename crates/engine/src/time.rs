@@ -1,6 +1,6 @@
 //! Time as the engine knows it: an argument, never a clock.
 //!
-//! Owns [`Instant`] and [`Centis`]. Durations are [`std::time::Duration`], which reads no clock.
+//! Owns [`Instant`], [`UnixTime`] and [`Centis`]. Durations are [`std::time::Duration`], which reads no clock.
 
 use std::fmt;
 use std::ops::Add;
@@ -48,6 +48,43 @@ impl Add<Duration> for Instant {
 
 fn saturating_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What a clock on the wall shows: UTC, which people and time servers may step in both directions.
+///
+/// Only what is compared between machines goes by it; everything else goes by [`Instant`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixTime(Duration);
+
+impl UnixTime {
+    /// The moment `since_epoch` after the begin of 1970.
+    pub const fn new(since_epoch: Duration) -> Self {
+        Self(since_epoch)
+    }
+
+    /// Time since the begin of 1970.
+    pub const fn since_epoch(self) -> Duration {
+        self.0
+    }
+}
+
+/// A wall clock that was read once and is counted on from there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WallClock {
+    shown: UnixTime,
+    at: Instant,
+}
+
+impl WallClock {
+    /// The clock that shows `shown` at `at`.
+    pub(crate) const fn new(shown: UnixTime, at: Instant) -> Self {
+        Self { shown, at }
+    }
+
+    /// What it shows at `now`.
+    pub(crate) fn read(self, now: Instant) -> UnixTime {
+        UnixTime(self.shown.0.saturating_add(now.since(self.at)))
+    }
 }
 
 /// Hundredths of a second, the unit of VRRP's timers (RFC 9568 §5.2.7), up to 655.35 s.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mainstay_engine::plan::{Authentication, Family, Priority, Vrid};
 use mainstay_engine::time::Centis;
+use mainstay_engine::vrrp::hmac::{TRAILER_LENGTH, Trailer};
 use mainstay_engine::vrrp::packet::{Advert, ChecksumForm, Form, Malformed, decode, encode, peek};
 use proptest::prelude::*;
 
@@ -38,6 +39,13 @@ fn any_advert() -> impl Strategy<Value = Advert> {
     prop_oneof![3 => any_advert_over(Family::Ipv4), 2 => any_advert_over(Family::Ipv6)]
 }
 
+fn any_trailer() -> impl Strategy<Value = Trailer> {
+    any::<[u8; TRAILER_LENGTH]>().prop_map(|mut bytes| {
+        (bytes[0], bytes[2], bytes[3]) = (1, 0, 0);
+        Trailer::from_bytes(&bytes).expect("a trailer")
+    })
+}
+
 fn any_advert_over(family: Family) -> impl Strategy<Value = Advert> {
     let any_address = move || any_address(family);
     let addresses = prop_oneof![
@@ -45,8 +53,9 @@ fn any_advert_over(family: Family) -> impl Strategy<Value = Advert> {
         1 => prop::collection::vec(any_address(), 1..=255),
     ];
     let ip = (any_address(), any_address(), any::<u8>());
-    (ip, 1..=255_u8, any::<u8>(), addresses, any_form(family)).prop_map(
-        |((source, destination, ttl), vrid, priority, addresses, (form, interval))| Advert {
+    let form = (any_form(family), prop::option::weighted(0.3, any_trailer()));
+    (ip, 1..=255_u8, any::<u8>(), addresses, form).prop_map(
+        |((source, destination, ttl), vrid, priority, addresses, ((form, interval), trailer))| Advert {
             source,
             destination,
             ttl,
@@ -55,6 +64,7 @@ fn any_advert_over(family: Family) -> impl Strategy<Value = Advert> {
             interval,
             addresses,
             form,
+            trailer,
         },
     )
 }
@@ -160,6 +170,7 @@ fn every_flipped_bit_of_an_advert_with_a_password_is_refused() {
         interval: Centis::new(100),
         addresses: vec![Ipv4Addr::new(10, 9, 0, 100).into(), Ipv4Addr::new(10, 9, 0, 101).into()],
         form: Form::V2 { authentication: Authentication::Password(*b"k8s-secr") },
+        trailer: None,
     };
     let whole = encode(&advert, 1);
     for bit in 0..whole.len() * 8 {

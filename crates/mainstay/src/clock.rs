@@ -1,8 +1,10 @@
-//! The one clock: `CLOCK_BOOTTIME` as the engine's [`Instant`].
+//! The one clock: `CLOCK_BOOTTIME` as the engine's [`Instant`]; and the one that is compared with other machines'.
 //!
-//! It also runs while the machine is suspended, so a balancer that slept through its peers' patience knows it.
+//! The first also runs while the machine is suspended, so a balancer that slept through its peers' patience knows it.
 
-use mainstay_engine::time::Instant;
+use std::time::{Duration, SystemTime};
+
+use mainstay_engine::time::{Instant, UnixTime};
 use nix::time::{ClockId, clock_gettime};
 
 /// Now.
@@ -14,6 +16,11 @@ pub fn now() -> Instant {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
     Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// What the wall clock shows; the begin of 1970 if it was set to before that.
+pub fn wall() -> UnixTime {
+    UnixTime::new(SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]

@@ -3,15 +3,18 @@
 //! Owns [`Configuration`] and [`compare`]. What the texts mean is the engine's business; it cannot look at files,
 //! variables, names or the machine itself, so that is done here.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::net::{IpAddr, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mainstay_engine::Plan;
 use mainstay_engine::config::diagnostic::{Diagnostic, Level};
 use mainstay_engine::config::source::{SourceId, Sources};
-use mainstay_engine::config::{self, Host, Surroundings};
+use mainstay_engine::config::{self, Host, KeyFile, Surroundings};
+use zeroize::Zeroizing;
 
 use crate::host::{self, Machine};
 
@@ -21,6 +24,12 @@ const DEFAULT_KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 
 /// Bytes of one configuration file: a thousand times a large one, and little enough to hold.
 const LARGEST_FILE: u64 = 16 << 20;
+
+/// Bytes of a file that holds a key: the longest key takes 132 as digits with `hex:` before them.
+const LARGEST_KEY_FILE: u64 = 256;
+
+/// The bits of a file's mode that let its group and everybody read it.
+const READABLE_BY_OTHERS: u32 = 0o044;
 
 /// Which files to read.
 #[derive(Clone, Debug, Args)]
@@ -92,7 +101,7 @@ impl Configuration {
             program: &host::program,
             runs_here: purpose == Purpose::Run,
         };
-        diagnostics.extend(config::inspect(&sources, &keepalived, Some(&host)));
+        diagnostics.extend(config::inspect(&sources, &keepalived, Some(&host), &surroundings()));
         let findings = Findings::new(sources, diagnostics);
         let plan = plan.filter(|_| findings.valid());
         Ok(Self { findings, plan })
@@ -111,15 +120,26 @@ pub fn compare(args: &ConfigurationArgs) -> Result<Findings, String> {
         diagnostics.extend(config::load(&sources, &haproxy, &[], &surroundings()).1);
     }
     for balancer in &balancers {
-        diagnostics.extend(config::load(&sources, &[], &[*balancer], &surroundings()).1);
-        diagnostics.extend(config::inspect(&sources, &[*balancer], None));
+        diagnostics.extend(config::load(&sources, &[], &[*balancer], &elsewhere()).1);
+        diagnostics.extend(config::inspect(&sources, &[*balancer], None, &elsewhere()));
     }
-    diagnostics.extend(config::compare(&sources, &balancers));
+    diagnostics.extend(config::compare(&sources, &balancers, &elsewhere()));
     Ok(Findings::new(sources, diagnostics))
 }
 
 fn surroundings() -> Surroundings<'static> {
-    Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve }
+    Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve, key_file: &key_file }
+}
+
+/// What is known here of another machine: its key files cannot be read, and are taken for good and the same.
+fn elsewhere() -> Surroundings<'static> {
+    let key_file = &|_: &str| {
+        Ok(KeyFile {
+            text: "a key that only the other machine has".to_owned().into(),
+            readable_by_others: false,
+        })
+    };
+    Surroundings { key_file, ..surroundings() }
 }
 
 /// All texts, and which of them are haproxy.cfg and which are keepalived.conf files.
@@ -170,4 +190,51 @@ fn text(path: &Path) -> Result<String, String> {
 fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     let found = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
     Ok(found.map(|address| address.ip()).collect())
+}
+
+fn key_file(path: &str) -> Result<KeyFile, String> {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    // Whatever else it is may never end, or never begin.
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    if metadata.len() > LARGEST_KEY_FILE {
+        return Err(format!(
+            "it has {} bytes, and no key takes more than {LARGEST_KEY_FILE}",
+            metadata.len()
+        ));
+    }
+    // With room for all of it: a string that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(LARGEST_KEY_FILE).unwrap_or(0)));
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(LARGEST_KEY_FILE).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(KeyFile { text, readable_by_others: metadata.permissions().mode() & READABLE_BY_OTHERS != 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_files_are_read_whole_and_their_rights_looked_at() {
+        let directory = std::env::temp_dir().join(format!("mainstay-key-file-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("key");
+        let name = path.to_str().unwrap();
+        let read = || key_file(name).map(|file| (file.text.to_string(), file.readable_by_others));
+        for (mode, others) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o711, false)] {
+            fs::write(&path, "hex:00\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read(), Ok(("hex:00\n".to_owned(), others)), "{mode:o}");
+            fs::remove_file(&path).unwrap();
+        }
+        assert!(read().unwrap_err().contains("No such file"));
+        fs::write(&path, "k".repeat(257)).unwrap();
+        assert_eq!(read().unwrap_err(), "it has 257 bytes, and no key takes more than 256");
+        fs::write(&path, [0xff]).unwrap();
+        assert!(read().unwrap_err().contains("UTF-8"));
+        assert_eq!(key_file(directory.to_str().unwrap()).err().unwrap(), "it is not a file");
+        assert!(key_file("/dev/zero").is_err());
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }

@@ -105,10 +105,12 @@ impl Control {
     pub fn run(mut self) {
         self.hurry();
         let mut breather = Breather::default();
+        self.look_at_wall_clock();
         let mut running = self.carry_out();
         systemd::notify("READY=1");
         while running {
             breather.around(|| self.wait());
+            self.look_at_wall_clock();
             self.hear_adverts();
             self.take_commands();
             // Compares clocks itself: calling it early is harmless.
@@ -148,6 +150,11 @@ impl Control {
             // Only a bug can bring this about, and a loop that cannot wait cannot keep its peers' time either.
             Err(error) => panic!("the control thread cannot wait: {error}"),
         }
+    }
+
+    /// Somebody may have set it while nothing was done.
+    fn look_at_wall_clock(&mut self) {
+        self.engine.handle(Input::WallClock(clock::wall()), clock::now());
     }
 
     fn hear_adverts(&mut self) {

@@ -130,7 +130,11 @@ fn ask_mainstay(text: &str) -> (Verdict, String) {
         "API_PORT" => Some("6443".to_owned()),
         _ => std::env::var(name).ok(),
     };
-    let surroundings = Surroundings { variable: &variable, resolve: &resolve };
+    let surroundings = Surroundings {
+        variable: &variable,
+        resolve: &resolve,
+        key_file: &|path| Err(format!("{path}: no such file")),
+    };
     let (plan, diagnostics) = config::load(&sources, &[id], &[], &surroundings);
     let mut report = String::new();
     for diagnostic in &diagnostics {

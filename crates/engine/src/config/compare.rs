@@ -11,6 +11,7 @@ use super::places;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::{Statement, Tree, codes};
 use crate::config::source::Span;
+use crate::plan::hmac::HmacMode;
 use crate::plan::{Authentication, Delivery, Family, Router, Version, Vrid};
 
 /// One balancer's file, and what became of it.
@@ -132,6 +133,32 @@ fn report_versions(first: &Member<'_>, other: &Member<'_>, diagnostics: &mut Vec
 fn check_authentication(first: &Member<'_>, other: &Member<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let (one, two) = (&first.router.authentication, &other.router.authentication);
     let vrid = other.router.vrid;
+    match (one, two) {
+        (Authentication::Hmac(one), Authentication::Hmac(two)) => {
+            if one.accepts(two) && two.accepts(one) {
+                return;
+            }
+            let place = |member: &Member<'_>| member.place(&["auth_hmac"]);
+            let message = format!(
+                "virtual router {vrid} is signed in a way that not every balancer accepts: adverts are refused"
+            );
+            diagnostics.push(
+                Diagnostic::error(codes::DIFFERENT_PASSWORD, place(other), message)
+                    .label("other keys, or another mode")
+                    .related(place(first), "than here")
+                    .hint("give every balancer the same keys under the same numbers"),
+            );
+            return;
+        }
+        // It neither signs nor wants others to.
+        (Authentication::Hmac(hmac), Authentication::None)
+        | (Authentication::None, Authentication::Hmac(hmac))
+            if hmac.mode == HmacMode::ReceiveOnly =>
+        {
+            return;
+        }
+        _ => {}
+    }
     if discriminant(one) != discriminant(two) {
         let place = |member: &Member<'_>| member.place(&["auth_hmac", "authentication"]);
         let label = |authentication: &Authentication| match authentication {

@@ -17,16 +17,29 @@ pub use host::{Host, Networks, Program};
 
 use std::net::IpAddr;
 
+use zeroize::Zeroizing;
+
 use crate::config::diagnostic::{Diagnostic, Level};
 use crate::config::source::{SourceId, Sources, Span};
 use crate::plan::{Plan, Router, Script};
 
 /// What a configuration may ask of the machine it is read on; the engine cannot look for itself.
+#[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
     /// The value of an environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The addresses of a host name, or why there are none.
     pub resolve: &'a dyn Fn(&str) -> Result<Vec<IpAddr>, String>,
+    /// What a file that is said to hold a key holds, or why it cannot be read.
+    pub key_file: &'a dyn Fn(&str) -> Result<KeyFile, String>,
+}
+
+/// A file with a key in it.
+pub struct KeyFile {
+    /// The whole text.
+    pub text: Zeroizing<String>,
+    /// Whether its group or everybody may read it.
+    pub readable_by_others: bool,
 }
 
 /// The places of passwords and keys in all texts, for [`Sources::mark_secret`].
@@ -48,11 +61,11 @@ pub fn load(
     let parts = lower::haproxy::lower(&tree, surroundings, &mut diagnostics);
     let mut trees = Vec::new();
     for &id in keepalived {
-        let (tree, found) = keepalived::read(sources, id);
+        let (tree, found) = keepalived::read(sources, id, surroundings.variable);
         trees.push(tree);
         diagnostics.extend(found);
     }
-    let (scripts, routers) = lower::keepalived::lower(&trees, &mut diagnostics);
+    let (scripts, routers) = lower::keepalived::lower(&trees, surroundings, &mut diagnostics);
     let lower::haproxy::Parts { maxconn, workers, spread_checks, frontends, pools } = parts;
     let realtime_priority = Some(lower::keepalived::realtime_priority(&trees));
     let plan =
@@ -63,17 +76,26 @@ pub fn load(
 
 /// Holds keepalived.conf files, which are one configuration, against the machine they are to run on, or without one
 /// against themselves. What [`load`] says of them is not said again.
-pub fn inspect(sources: &Sources, keepalived: &[SourceId], host: Option<&Host<'_>>) -> Vec<Diagnostic> {
-    let (tree, scripts, routers) = understood(sources, keepalived);
+pub fn inspect(
+    sources: &Sources,
+    keepalived: &[SourceId],
+    host: Option<&Host<'_>>,
+    surroundings: &Surroundings<'_>,
+) -> Vec<Diagnostic> {
+    let (tree, scripts, routers) = understood(sources, keepalived, surroundings);
     let mut diagnostics = Vec::new();
     host::inspect(&tree, &scripts, &routers, host, &mut diagnostics);
     diagnostics
 }
 
 /// Holds the keepalived.conf files of several balancers against each other. What [`load`] says of each is not said again.
-pub fn compare(sources: &Sources, balancers: &[SourceId]) -> Vec<Diagnostic> {
+pub fn compare(
+    sources: &Sources,
+    balancers: &[SourceId],
+    surroundings: &Surroundings<'_>,
+) -> Vec<Diagnostic> {
     let balancer = |&id: &SourceId| {
-        let (tree, _, routers) = understood(sources, &[id]);
+        let (tree, _, routers) = understood(sources, &[id], surroundings);
         let file = sources.get(id).map(|source| source.name.clone()).unwrap_or_default();
         compare::Balancer { file, tree, routers }
     };
@@ -84,9 +106,15 @@ pub fn compare(sources: &Sources, balancers: &[SourceId]) -> Vec<Diagnostic> {
 }
 
 /// What keepalived.conf files together say, as far as it is understood.
-fn understood(sources: &Sources, ids: &[SourceId]) -> (keepalived::Tree, Vec<Script>, Vec<Router>) {
-    let statements = ids.iter().flat_map(|&id| keepalived::read(sources, id).0.statements).collect();
+fn understood(
+    sources: &Sources,
+    ids: &[SourceId],
+    surroundings: &Surroundings<'_>,
+) -> (keepalived::Tree, Vec<Script>, Vec<Router>) {
+    let read = |&id: &SourceId| keepalived::read(sources, id, surroundings.variable).0.statements;
+    let statements = ids.iter().flat_map(read).collect();
     let tree = keepalived::Tree { statements };
-    let (scripts, routers) = lower::keepalived::lower(std::slice::from_ref(&tree), &mut Vec::new());
+    let (scripts, routers) =
+        lower::keepalived::lower(std::slice::from_ref(&tree), surroundings, &mut Vec::new());
     (tree, scripts, routers)
 }

@@ -125,6 +125,22 @@ pub enum VrrpEvent {
         /// What differs, as a sentence.
         detail: String,
     },
+    /// A peer does not sign its adverts, which count all the same (`mode permissive` and `receive-only`).
+    UnsignedHeard {
+        /// The router's name.
+        router: String,
+        /// The peer's address.
+        peer: IpAddr,
+    },
+    /// The clocks of two balancers are so far apart that signed adverts are soon refused.
+    ClocksDiffer {
+        /// The router's name.
+        router: String,
+        /// The peer's address.
+        peer: IpAddr,
+        /// How far, and in which direction, as a phrase.
+        apart: String,
+    },
     /// An active router heard another one advertise with a lower claim.
     PeerAlsoActive {
         /// The router's name.
@@ -172,6 +188,7 @@ impl VrrpEvent {
             | Self::HandedOver { successor: Some(_), .. }
             | Self::Resumed { .. }
             | Self::PriorityChanged { .. }
+            | Self::UnsignedHeard { .. }
             | Self::InstallRecovered { .. }
             | Self::ScriptGood { .. } => Severity::Info,
             Self::Overslept { .. }
@@ -181,6 +198,7 @@ impl VrrpEvent {
             | Self::AddressRestored { .. }
             | Self::SendFailed { .. }
             | Self::StrangerHeard { .. }
+            | Self::ClocksDiffer { .. }
             | Self::ScriptBad { .. }
             | Self::ScriptOverran { .. } => Severity::Warning,
             Self::Fault { .. }
@@ -239,6 +257,12 @@ impl fmt::Display for VrrpEvent {
             }
             Self::PeerMismatch { router, peer, mismatch: _, detail } => {
                 write!(f, "router {router} refuses adverts from {peer}: {detail}")
+            }
+            Self::UnsignedHeard { router, peer } => {
+                write!(f, "router {router} accepts adverts from {peer} that are not signed")
+            }
+            Self::ClocksDiffer { router, peer, apart } => {
+                write!(f, "router {router} hears {peer} sign with a clock that is {apart}; set both by NTP")
             }
             Self::PeerAlsoActive { router, peer, priority } => {
                 write!(f, "router {router} is active, and so is {peer} with priority {priority}")

@@ -5,6 +5,7 @@
 
 mod complaints;
 pub mod event;
+pub mod hmac;
 mod ip;
 pub mod packet;
 mod phrase;
@@ -21,7 +22,7 @@ use self::track::{Interfaces, ScriptOutcome, Scripts};
 use crate::admin::{RouterStatus, ScriptStatus};
 use crate::engine::{InterfaceState, Output};
 use crate::plan::{Delivery, Family, Plan, Priority, Router as Config, ScriptId, VirtualAddress, Vrid};
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, UnixTime, WallClock};
 
 /// All virtual routers of a plan.
 #[derive(Debug)]
@@ -49,10 +50,10 @@ impl Vrrp {
     /// Takes in an IP datagram of protocol 112. One for a virtual router that is not configured is none of ours.
     pub fn handle_datagram(&mut self, interface: &str, datagram: &[u8], now: Instant) {
         let on_interface = self.routers.iter_mut().filter(|router| router.config().interface == interface);
-        match packet::decode(datagram) {
-            Ok(advert) => on_interface
+        match packet::decode_with_message(datagram) {
+            Ok((advert, message)) => on_interface
                 .filter(|router| is_for(router.config(), advert.source, advert.vrid))
-                .for_each(|router| router.handle_advert(&advert, now)),
+                .for_each(|router| router.handle_advert(&advert, message, now)),
             Err(malformed) => {
                 let known = packet::peek(datagram);
                 // Where the virtual router cannot be read, it may be any.
@@ -65,6 +66,12 @@ impl Vrrp {
                     });
             }
         }
+    }
+
+    /// Takes in what the wall clock shows.
+    pub fn handle_wall_clock(&mut self, shown: UnixTime, now: Instant) {
+        let clock = WallClock::new(shown, now);
+        self.routers.iter_mut().for_each(|router| router.handle_wall_clock(clock));
     }
 
     /// Takes in what an interface can do.

@@ -1,4 +1,5 @@
-//! The wire format of VRRP: RFC 9568 (version 3, over IPv4 and IPv6) and RFC 3768 with RFC 2338's password (version 2).
+//! The wire format of VRRP: RFC 9568 (version 3, over IPv4 and IPv6) and RFC 3768 with RFC 2338's password (version 2),
+//! both with the trailer of a signed advert.
 //!
 //! Owns [`Advert`], [`encode`] and [`decode`]. Both start at the IP header, because that is what a raw socket gives
 //! and takes. What an advert means to a router, and whether it fits that router's configuration, is not known here.
@@ -7,6 +8,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::hmac::{MalformedTrailer, TRAILER_LENGTH, Trailer};
 use super::ip::{self, IpHeader, checksum, fill_in, pseudo_header};
 use crate::limits;
 pub use crate::plan::ChecksumForm;
@@ -51,6 +53,8 @@ pub struct Advert {
     pub addresses: Vec<IpAddr>,
     /// What differs between the versions.
     pub form: Form,
+    /// What signs it, if anything does. Whether rightly so is not looked at here.
+    pub trailer: Option<Trailer>,
 }
 
 /// What differs between the versions of the protocol.
@@ -108,7 +112,7 @@ pub enum Malformed {
     Vrid,
     /// It carries no address (RFC 9568 §5.2.5: ignore).
     NoAddress,
-    /// Its length does not fit the number of addresses in it.
+    /// Its length does not fit the number of addresses in it, with or without a trailer.
     Length {
         /// Bytes that number of addresses makes.
         expected: usize,
@@ -121,6 +125,8 @@ pub enum Malformed {
     Interval,
     /// Its authentication type is neither none nor password (RFC 2338 §5.3.6); 2 is IPsec AH.
     AuthenticationType(u8),
+    /// Its trailer is none.
+    Trailer(MalformedTrailer),
 }
 
 impl Malformed {
@@ -144,6 +150,7 @@ impl Malformed {
             Self::Checksum => "checksum",
             Self::Interval => "zero_interval",
             Self::AuthenticationType(_) => "unknown_authentication_type",
+            Self::Trailer(_) => "trailer",
         }
     }
 }
@@ -176,6 +183,7 @@ impl fmt::Display for Malformed {
             Self::AuthenticationType(number) => {
                 write!(f, "the authentication type is {number}, not 0 (none) or 1 (password)")
             }
+            Self::Trailer(malformed) => malformed.fmt(f),
         }
     }
 }
@@ -195,7 +203,18 @@ impl Advert {
 /// # Errors
 /// Names the first thing that is wrong with it.
 pub fn decode(datagram: &[u8]) -> Result<Advert, Malformed> {
-    let (ip, message) = ip::decode(datagram)?;
+    decode_with_message(datagram).map(|(advert, _)| advert)
+}
+
+/// As [`decode`], with the bytes of the message, which a trailer signs.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with_message(datagram: &[u8]) -> Result<(Advert, &[u8]), Malformed> {
+    let (ip, payload) = ip::decode(datagram)?;
+    let (message, trailer) = split_trailer(payload, address_length(ip.source));
+    // Over IPv6 kernels make the checksum, of everything there is.
+    let summed = if ip.source.is_ipv6() { payload } else { message };
     let (header, rest) = message.split_first_chunk().ok_or(Malformed::Truncated { length: message.len() })?;
     let &[version_and_type, vrid, priority, count, high, low, _, _]: &[u8; VRRP_HEADER_LENGTH] = header;
     let version = match version_and_type >> 4 {
@@ -213,13 +232,13 @@ pub fn decode(datagram: &[u8]) -> Result<Advert, Malformed> {
     let (interval, form) = match version {
         Version::V2 => {
             let authentication = decode_authentication(high, password)?;
-            if checksum(&[message]) != 0 {
+            if checksum(&[summed]) != 0 {
                 return Err(Malformed::Checksum);
             }
             (Centis::new(u16::from(low) * 100), Form::V2 { authentication })
         }
         Version::V3 => {
-            let checksum = checksum_form(ip.source, ip.destination, message)?;
+            let checksum = checksum_form(ip.source, ip.destination, summed)?;
             // The upper four bits are reserved: ignored on receipt (RFC 9568 §5.2.6).
             (Centis::new(u16::from_be_bytes([high & 0x0f, low])), Form::V3 { checksum })
         }
@@ -228,7 +247,9 @@ pub fn decode(datagram: &[u8]) -> Result<Advert, Malformed> {
         return Err(Malformed::Interval);
     }
     let IpHeader { source, destination, ttl } = ip;
-    Ok(Advert { source, destination, ttl, vrid, priority: Priority(priority), interval, addresses, form })
+    let trailer = trailer.map(Trailer::from_bytes).transpose().map_err(Malformed::Trailer)?;
+    let priority = Priority(priority);
+    Ok((Advert { source, destination, ttl, vrid, priority, interval, addresses, form, trailer }, message))
 }
 
 /// Who sent a datagram and for which virtual router, as far as that can be read, however malformed the rest is.
@@ -242,7 +263,28 @@ pub fn peek(datagram: &[u8]) -> Option<(IpAddr, Vrid)> {
 /// Addresses beyond [`limits::ADDRESSES_PER_ROUTER`] do not fit the count and are left out; a plan has none.
 pub fn encode(advert: &Advert, identification: u16) -> Vec<u8> {
     let Advert { source, destination, ttl, .. } = *advert;
-    ip::encode(IpHeader { source, destination, ttl }, identification, &encode_message(advert))
+    ip::encode(IpHeader { source, destination, ttl }, identification, &encode_payload(advert))
+}
+
+/// The message of an advert alone, which a trailer signs. Its checksum is that without a trailer; none signs it.
+pub fn encode_message(advert: &Advert) -> Vec<u8> {
+    encode_payload(&Advert { trailer: None, ..advert.clone() })
+}
+
+/// Splits what follows the IP header into the message and its trailer. What has neither length is a message, of a wrong
+/// one.
+fn split_trailer(payload: &[u8], address_length: usize) -> (&[u8], Option<&[u8; TRAILER_LENGTH]>) {
+    let (Some(&first), Some(&count)) = (payload.first(), payload.get(3)) else { return (payload, None) };
+    let length = VRRP_HEADER_LENGTH + usize::from(count) * address_length + authentication_length(first >> 4);
+    match payload.split_last_chunk() {
+        Some((message, trailer)) if message.len() == length => (message, Some(trailer)),
+        _ => (payload, None),
+    }
+}
+
+/// Bytes of authentication data that end a message of a version.
+const fn authentication_length(version: u8) -> usize {
+    if version == 2 { PASSWORD_LENGTH } else { 0 }
 }
 
 /// Bytes of one address of the family of `address`.
@@ -263,10 +305,7 @@ fn split_body(
     if count == 0 {
         return Err(Malformed::NoAddress);
     }
-    let trailer = match version {
-        Version::V2 => PASSWORD_LENGTH,
-        Version::V3 => 0,
-    };
+    let trailer = authentication_length(if version == Version::V2 { 2 } else { 3 });
     let addresses_length = usize::from(count) * address_length;
     let (addresses, password) = rest
         .split_at_checked(addresses_length)
@@ -312,12 +351,13 @@ fn checksum_v3(form: ChecksumForm, source: IpAddr, destination: IpAddr, message:
     checksum(&[&pseudo_header(source, destination, message.len()), message])
 }
 
-fn encode_message(advert: &Advert) -> Vec<u8> {
+fn encode_payload(advert: &Advert) -> Vec<u8> {
     let count = advert.addresses.len().min(limits::ADDRESSES_PER_ROUTER);
     let (version, fifth, sixth) = match &advert.form {
         Form::V2 { authentication } => {
             let number = match authentication {
-                Authentication::None => AUTH_NONE,
+                // A signature follows the message, which itself says nothing of it.
+                Authentication::None | Authentication::Hmac(_) => AUTH_NONE,
                 Authentication::Password(_) => AUTH_PASSWORD,
             };
             (2, number, u8::try_from(advert.interval.count() / 100).unwrap_or(u8::MAX))
@@ -336,15 +376,20 @@ fn encode_message(advert: &Advert) -> Vec<u8> {
             IpAddr::V6(address) => message.extend(address.octets()),
         }
     }
+    if let Form::V2 { authentication } = &advert.form {
+        message.extend(match authentication {
+            Authentication::None | Authentication::Hmac(_) => [0; PASSWORD_LENGTH],
+            Authentication::Password(password) => *password,
+        });
+    }
+    let length = message.len();
+    message.extend(advert.trailer.iter().flat_map(Trailer::to_bytes));
+    // Over IPv6 kernels make the checksum, of everything there is.
+    let summed_length = if advert.source.is_ipv6() { message.len() } else { length };
+    let summed = message.get(..summed_length).unwrap_or_default();
     let sum = match &advert.form {
-        Form::V2 { authentication } => {
-            message.extend(match authentication {
-                Authentication::None => [0; PASSWORD_LENGTH],
-                Authentication::Password(password) => *password,
-            });
-            checksum(&[&message])
-        }
-        Form::V3 { checksum } => checksum_v3(*checksum, advert.source, advert.destination, &message),
+        Form::V2 { .. } => checksum(&[summed]),
+        Form::V3 { checksum } => checksum_v3(*checksum, advert.source, advert.destination, summed),
     };
     fill_in(&mut message, 6, sum);
     message
@@ -377,6 +422,7 @@ mod tests {
             interval: Centis::new(interval),
             addresses: vec![Ipv4Addr::new(10, 9, 0, address).into()],
             form,
+            trailer: None,
         };
         let v3 = Form::V3 { checksum: ChecksumForm::PseudoHeader };
         vec![

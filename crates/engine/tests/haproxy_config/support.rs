@@ -67,7 +67,11 @@ pub(crate) fn load_all(texts: &[&str]) -> Loaded {
             sources.mark_secret(secret);
         }
     }
-    let surroundings = Surroundings { variable: &variable, resolve: &resolve };
+    let surroundings = Surroundings {
+        variable: &variable,
+        resolve: &resolve,
+        key_file: &|path| Err(format!("{path}: no such file")),
+    };
     let (plan, diagnostics) = config::load(&sources, &ids, &[], &surroundings);
     Loaded { sources, plan, diagnostics }
 }

@@ -38,6 +38,13 @@ fn both(change: &[(&str, &str)], mut files: Vec<String>) -> Vec<String> {
     files
 }
 
+/// Two balancers that sign, each with a key of its own.
+fn different_keys() -> Vec<String> {
+    let block = "  authentication {\n    auth_type PASS\n    auth_pass hunter2\n  }\n";
+    let hmac = |key: &str| format!("  auth_hmac {{\n    key 1 {}\n    active_key 1\n  }}\n", key.repeat(5));
+    vec![balancer(1, 110).replace(block, &hmac("hunter2")), balancer(2, 100).replace(block, &hmac("hunter3"))]
+}
+
 /// A name that starts with the code it shows, and the files that bring it up.
 pub(crate) fn cases() -> Vec<(&'static str, Vec<String>)> {
     let third = || balancer(3, 90);
@@ -53,6 +60,7 @@ pub(crate) fn cases() -> Vec<(&'static str, Vec<String>)> {
             pair(&[(block, "")])
         }),
         ("K062-different-password", pair(&[("auth_pass hunter2", "auth_pass correct-horse")])),
+        ("K062-different-keys", different_keys()),
         ("K063-different-interval", pair(&[("advert_int 1", "advert_int 2")])),
         (
             "K063-different-interval-v3",

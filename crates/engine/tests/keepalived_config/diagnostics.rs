@@ -51,7 +51,7 @@ fn cases() -> Vec<(&'static str, String)> {
         ),
         inside(
             "K013-refused",
-            "use_vmac\n  auth_hmac {\n    key 1 correct-horse-battery\n  }\n  authentication {\n    auth_type AH\n    auth_pass hunter2\n  }",
+            "use_vmac\n  vrf blue\n  authentication {\n    auth_type AH\n    auth_pass hunter2\n  }",
         ),
         plain(
             "K014-value-count",
@@ -110,6 +110,7 @@ fn cases() -> Vec<(&'static str, String)> {
             "track_script {\n    chk weight 2\n  }\n  track_interface {\n    eth0\n    eth1\n    eth1\n  }",
         ),
     ];
+    cases.extend(hmac_cases());
     let two = instance("") + &instance("").replace("VI_1", "VI_2").replace("chk", "chk2");
     cases.push(("K022-same-vrid", two));
     let script = |name, line: &str| (name, instance("").replace("script \"/etc/keepalived/check.sh\"", line));
@@ -127,6 +128,49 @@ fn cases() -> Vec<(&'static str, String)> {
         script("K039-init-fail", "script \"/bin/a\"\n  init_fail"),
     ]);
     cases
+}
+
+/// A key as long as they have to be.
+const KEY: &str = "hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+fn hmac(lines: &str) -> String {
+    instance(&format!("  auth_hmac {{\n{}\n  }}", lines.replace("KEY", KEY)))
+}
+
+fn hmac_cases() -> Vec<(&'static str, String)> {
+    let case = |name, lines: &str| (name, hmac(lines));
+    vec![
+        case("K007-environment", "    key 1 file:${_ENV NO_DIRECTORY}/vrrp\n    active_key 1"),
+        case("K010-in-auth-hmac", "    key 1 KEY\n    active_key 1\n    hunter2\n    active_kye 1"),
+        case("K012-window", "    key 1 KEY\n    active_key 1\n    anti_replay monotonic\n    time_window 9"),
+        case("K014-in-auth-hmac", "    key hunter2\n    key 1 hunter2 hunter2\n    active_key\n    mode"),
+        case(
+            "K015-in-auth-hmac",
+            "    key 1 KEY\n    active_key hunter2\n    anti_replay hunter2\n    mode hunter2",
+        ),
+        case(
+            "K016-in-auth-hmac",
+            "    key 256 KEY\n    key hunter2 KEY\n    active_key 0\n    time_window 301",
+        ),
+        case("K020-no-key", "    mode permissive"),
+        case("K027-cut-key", "    key 1 hunter2-hunter2-hunter2-hunter2-#1\n    active_key 1"),
+        case(
+            "K040-key-length",
+            &format!(
+                "    key 1 hunter2\n    key 2 KEY{}\n    key 3 file:/keys/short\n    active_key 1",
+                &KEY[4..].repeat(2)
+            ),
+        ),
+        case("K041-key-digits", "    key 1 KEYx\n    key 2 KEYzz\n    active_key 1"),
+        case("K042-key-twice", "    key 1 KEY\n    key 1 KEY\n    active_key 1"),
+        case("K043-undefined-key", "    key 1 KEY\n    key 2 KEY\n    active_key 3"),
+        case(
+            "K044-two-authentications",
+            "    key 1 KEY\n    active_key 1\n  }\n  authentication {\n    auth_type PASS\n    auth_pass hunter2",
+        ),
+        case("K045-key-file", "    key 1 file:/keys/missing\n    active_key 1"),
+        case("K046-open-key-file", "    key 1 file:/keys/open\n    active_key 1"),
+    ]
 }
 
 #[test]
@@ -180,6 +224,18 @@ fn no_password_is_ever_shown() {
         "authentication {\n auth_type PASS\n password hunter2\n}",
         "auth_pass hunter2",
         "auth_hmac {\n key 1 hunter2\n}",
+        "auth_hmac {\n key hunter2\n active_key 1\n}",
+        "auth_hmac {\n key hunter2 hunter2\n active_key 1\n}",
+        "auth_hmac {\n key 1\n hunter2\n}",
+        "auth_hmac {\n keyy 1 hunter2\n active_key hunter2\n}",
+        "auth_hmac {\n mode hunter2\n anti_replay hunter2\n time_window hunter2\n}",
+        "auth_hmac {\n key 1 file:${_ENV CREDENTIALS_DIRECTORY}/vrrp\n kee 2 hunter2\n}",
+        "auth_hmac {\n key 1 file:/keys/missing hunter2\n active_key 1\n}",
+        "auth_hmac {\n key 1 file:/keys/short\n active_key 1\n}",
+        "auth_hmac {\n key 1 file:/keys/ascii\n active_key 1\n}",
+        "auth_hmac { key 1 hunter2 active_key 1 }",
+        "auth_hmacs {\n kex 1 hex:hunter2\n}",
+        "auth_hmac {\n key 1 P#hunter2\n",
         "authentication {\n auth_pass hunter2\n auth_pass hunter2\n",
     ] {
         let loaded = load(&instance(lines));

@@ -8,6 +8,7 @@ use mainstay_engine::config::{Host, Program, inspect};
 use mainstay_engine::plan::ScriptUser;
 
 use crate::config_support;
+use crate::support::SURROUNDINGS;
 
 /// A file for the machine below, with `lines` in its instance.
 fn file(lines: &str) -> String {
@@ -66,7 +67,7 @@ fn look(text: &str, runs_here: bool) -> (Sources, Vec<Diagnostic>) {
     let mut sources = Sources::default();
     let id = sources.add("keepalived.conf", text);
     let host = Host { interface: &interface, program: &program, runs_here };
-    let found = inspect(&sources, &[id], Some(&host));
+    let found = inspect(&sources, &[id], Some(&host), &SURROUNDINGS);
     (sources, found)
 }
 
@@ -117,7 +118,7 @@ fn a_file_for_another_machine_is_held_against_itself() {
     for (name, text) in cases() {
         let mut sources = Sources::default();
         let id = sources.add("keepalived.conf", text);
-        let found = inspect(&sources, &[id], None);
+        let found = inspect(&sources, &[id], None, &SURROUNDINGS);
         let codes: Vec<_> = found.iter().map(|found| found.code).collect();
         let expected: &[&str] = if name == "K077-outside-own-network" { &["K077"] } else { &[] };
         assert_eq!(codes, expected, "{name}");

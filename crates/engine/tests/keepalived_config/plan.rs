@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::support::{fixture, fixtures, load, report};
+use mainstay_engine::plan::hmac::{AntiReplay, HmacMode};
 use mainstay_engine::plan::{
     Authentication, Delivery, Preempt, Priority, Router, Scope, ScriptCommand, ScriptId, TrackEffect,
     TrackScript, UnicastPeer, Version,
@@ -58,6 +59,30 @@ fn an_instance_that_says_little_gets_keepaliveds_defaults() {
     assert_eq!(router.delivery, Delivery::Multicast { group: Ipv4Addr::new(224, 0, 0, 18).into() });
     assert_eq!((router.source, router.authentication), (None, Authentication::None));
     assert_eq!(router.addresses[0].prefix_length, 32);
+}
+
+#[test]
+fn keys_come_from_the_file_itself_or_from_others() {
+    let block = |lines: &str| {
+        only_router(&format!(
+            "vrrp_instance V {{\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {{ 10.0.0.9 }}\n \
+             auth_hmac {{\n{lines}\n}}\n}}"
+        ))
+        .authentication
+    };
+    let of_others = block(
+        "key 1 file:${_ENV CREDENTIALS_DIRECTORY}/vrrp\nkey 2 file:/keys/ascii\nactive_key 2\nmode receive-only",
+    );
+    let of_itself = block(
+        "key 2 hunter2-and-more-of-it-up-to-32-b\nmode receive-only\nactive_key 2\ntime_window 5\n\
+         key 1 hex:A5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
+    );
+    let Authentication::Hmac(hmac) = &of_itself else { panic!("{of_itself:?}") };
+    assert_eq!((hmac.active.id().get(), hmac.others.len()), (2, 1));
+    assert_eq!(hmac.anti_replay, AntiReplay::Time { window: Duration::from_secs(5) });
+    assert_eq!(hmac.mode, HmacMode::ReceiveOnly);
+    assert!(of_itself == of_others);
+    assert!(of_itself != block("key 2 hunter2-and-more-of-it-up-to-32-c\nactive_key 2\nmode receive-only"));
 }
 
 /// Files in the forms that are met in practice, as they are and with their authors' mistakes. The golden text is the

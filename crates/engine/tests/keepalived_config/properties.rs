@@ -28,7 +28,8 @@ fn any_word() -> impl Strategy<Value = String> {
         5 => proptest::sample::select(vec![
             "vrrp_instance", "vrrp_script", "global_defs", "V", "{", "}", "\n", "\n", "interface", "eth0", "priority",
             "virtual_router_id", "51", "virtual_ipaddress", "10.0.0.1/24", "track_script", "script", "authentication",
-            "auth_type", "PASS", "auth_pass", "weight", "-2", "reverse", "advert_int", "0.5", "unicast_peer", "\"", "'",
+            "auth_type", "PASS", "auth_pass", "auth_hmac", "key", "1", "active_key", "file:/keys/open", "hex:",
+            "anti_replay", "monotonic", "time_window", "mode", "permissive", "${_ENV CREDENTIALS_DIRECTORY}", "weight", "-2", "reverse", "advert_int", "0.5", "unicast_peer", "\"", "'",
             "\\", "#", "!", "$A=", "$A", "${A}", "${", "{{", "}}", "@x", "include", "state", "MASTER", "brd", "+",
         ]).prop_map(str::to_owned),
         1 => "[ -~]{0,6}",
@@ -66,5 +67,23 @@ proptest! {
         let (_, found) = differences(&[("one", &fixture("recipe-lb1.conf")), ("two", &text)]);
         let said = format!("{:?}{found:?}", loaded.diagnostics);
         prop_assert!(!said.contains(&password));
+    }
+
+    #[test]
+    fn a_key_is_hidden_wherever_it_stands(
+        key in "[a-zA-Z0-9@$%^&*]{8,40}",
+        line in proptest::sample::select(vec![
+            "key 1 KEY", "key KEY", "key KEY KEY", "kye 1 KEY", "key 1\n KEY", "active_key KEY", "mode KEY", "KEY",
+            "time_window KEY", "anti_replay KEY", "key 1 file:/keys/open\n kee 2 KEY", "key 1 hex:KEY", "key 1 \"KEY",
+        ]),
+        with_end: bool,
+    ) {
+        let block = format!("auth_hmac {{\n {}\n{}", line.replace("KEY", &key), if with_end { "}\n" } else { "" });
+        let text = fixture("recipe-lb1.conf").replace("authentication {", &format!("{block}\n  authentication {{"));
+        let loaded = check(&text);
+        let masked = loaded.sources.masked_text(loaded.id).expect("the text");
+        prop_assert!(!masked.contains(&key), "{masked}");
+        let said = format!("{:?}{:?}", loaded.diagnostics, loaded.routers);
+        prop_assert!(!said.contains(&key), "{said}");
     }
 }

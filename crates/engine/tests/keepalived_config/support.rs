@@ -5,6 +5,7 @@ use mainstay_engine::config::diagnostic::Diagnostic;
 use mainstay_engine::config::keepalived::{read, secrets};
 use mainstay_engine::config::lower::keepalived::lower;
 use mainstay_engine::config::source::{SourceId, Sources};
+use mainstay_engine::config::{KeyFile, Surroundings};
 use mainstay_engine::plan::{Router, Script};
 
 use crate::config_support;
@@ -25,6 +26,13 @@ impl Loaded {
     }
 }
 
+/// Where every text of these tests is read.
+pub(crate) const SURROUNDINGS: Surroundings<'static> = Surroundings {
+    variable: &|name| (name == "CREDENTIALS_DIRECTORY").then(|| "/credentials".to_owned()),
+    resolve: &|name| Err(format!("{name}: no such host")),
+    key_file: &key_file,
+};
+
 /// Reads and lowers one text.
 pub(crate) fn load(text: &str) -> Loaded {
     let mut sources = Sources::default();
@@ -32,8 +40,9 @@ pub(crate) fn load(text: &str) -> Loaded {
     for secret in secrets(&sources, id) {
         sources.mark_secret(secret);
     }
-    let (tree, mut diagnostics) = read(&sources, id);
-    let (scripts, routers) = lower(&[tree], &mut diagnostics);
+    let surroundings = SURROUNDINGS;
+    let (tree, mut diagnostics) = read(&sources, id, surroundings.variable);
+    let (scripts, routers) = lower(&[tree], &surroundings, &mut diagnostics);
     Loaded { sources, id, scripts, routers, diagnostics }
 }
 
@@ -44,8 +53,19 @@ pub(crate) fn differences(files: &[(&str, &str)]) -> (Sources, Vec<Diagnostic>) 
     for secret in ids.iter().flat_map(|id| secrets(&sources, *id)).collect::<Vec<_>>() {
         sources.mark_secret(secret);
     }
-    let diagnostics = compare(&sources, &ids);
+    let diagnostics = compare(&sources, &ids, &SURROUNDINGS);
     (sources, diagnostics)
+}
+
+/// The key files there are.
+fn key_file(path: &str) -> Result<KeyFile, String> {
+    let text = match path {
+        "/credentials/vrrp" | "/keys/open" => "hex:".to_owned() + &"a5".repeat(32) + "\n",
+        "/keys/ascii" => "hunter2-and-more-of-it-up-to-32-b".to_owned(),
+        "/keys/short" => "hunter2".to_owned(),
+        _ => return Err("No such file or directory (os error 2)".to_owned()),
+    };
+    Ok(KeyFile { text: text.into(), readable_by_others: path == "/keys/open" })
 }
 
 /// Every finding in a short form.

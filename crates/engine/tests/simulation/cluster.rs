@@ -131,8 +131,11 @@ fn text(node: usize, nodes: usize, groups: &[Group], owner: bool, random: &mut R
 fn plan(text: &str) -> Plan {
     let mut sources = Sources::default();
     let id = sources.add("keepalived.conf", text);
-    let surroundings =
-        Surroundings { variable: &|_| None, resolve: &|name| Err(format!("{name}: no such host")) };
+    let surroundings = Surroundings {
+        variable: &|_| None,
+        resolve: &|name| Err(format!("{name}: no such host")),
+        key_file: &|path| Err(format!("{path}: no such file")),
+    };
     let (plan, diagnostics) = load(&sources, &[], &[id], &surroundings);
     plan.unwrap_or_else(|| panic!("the simulated file is refused: {diagnostics:?}\n{text}"))
 }

@@ -158,6 +158,7 @@ impl Bench {
                 Version::V2 => Form::V2 { authentication: self.config.authentication.clone() },
                 Version::V3 => Form::V3 { checksum: ChecksumForm::PseudoHeader },
             },
+            trailer: None,
         }
     }
 

@@ -78,6 +78,20 @@ pub const ADDRESS_CLASH: &str = "K037";
 pub const TRACKED_TWICE: &str = "K038";
 /// `init_fail`, which Keepalived itself does not carry out.
 pub const INIT_FAIL: &str = "K039";
+/// A key that is too short or too long.
+pub const KEY_LENGTH: &str = "K040";
+/// A key whose hexadecimal digits are none.
+pub const KEY_DIGITS: &str = "K041";
+/// Two keys of one number.
+pub const KEY_TWICE: &str = "K042";
+/// The key that signs is not defined.
+pub const UNDEFINED_KEY: &str = "K043";
+/// Two ways of authentication in one instance.
+pub const TWO_AUTHENTICATIONS: &str = "K044";
+/// A key file that cannot be read.
+pub const KEY_FILE: &str = "K045";
+/// A key file that others can read.
+pub const OPEN_KEY_FILE: &str = "K046";
 /// Balancers of one virtual router speak different versions.
 pub const DIFFERENT_VERSION: &str = "K060";
 /// Balancers of one virtual router authenticate in different ways.

@@ -17,12 +17,17 @@ pub(crate) use tokens::unescape;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::source::{SourceId, Sources, Span};
 
-/// Reads the text `id` names. An id of other sources reads as an empty text.
-pub fn read(sources: &Sources, id: SourceId) -> (Tree, Vec<Diagnostic>) {
+/// Reads the text `id` names, with what `variable` says of the environment. An id of other sources reads as an empty
+/// text.
+pub fn read(
+    sources: &Sources,
+    id: SourceId,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> (Tree, Vec<Diagnostic>) {
     let text = sources.get(id).map_or("", |source| source.text.as_str());
     let mut diagnostics = Vec::new();
     let tokens = tokens::tokens(id, text, &mut diagnostics);
-    let tree = tree::grow(tokens, &mut diagnostics);
+    let tree = tree::grow(tokens, variable, &mut diagnostics);
     (tree, diagnostics)
 }
 

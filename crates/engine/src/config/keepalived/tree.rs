@@ -67,14 +67,18 @@ impl Statement {
     }
 }
 
-/// Puts tokens together.
-pub(super) fn grow(tokens: Vec<Token>, diagnostics: &mut Vec<Diagnostic>) -> Tree {
+/// Puts tokens together, with what `environment` says of a variable.
+pub(super) fn grow(
+    tokens: Vec<Token>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Tree {
     let mut grower = Grower {
         words: Vec::new(),
         statements: Vec::new(),
         open: Vec::new(),
         skipped: 0,
-        variables: Variables::default(),
+        variables: Variables::new(environment),
         diagnostics,
     };
     for token in tokens {
@@ -100,7 +104,7 @@ struct Grower<'a> {
     open: Vec<OpenBlock>,
     /// Braces to skip because they nest too deep.
     skipped: usize,
-    variables: Variables,
+    variables: Variables<'a>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 

@@ -1,4 +1,5 @@
-//! Variables of a keepalived.conf: `$NAME=value` lines, and `$NAME` or `${NAME}` in others.
+//! Variables of a keepalived.conf: `$NAME=value` lines, and `$NAME` or `${NAME}` in others; `${_ENV NAME}` is the
+//! environment's.
 //!
 //! As in Keepalived, a name that is not defined stands for itself, so that `$` needs no escape in a password or a
 //! command. Definitions over several lines, `~SEQ` and `~LST` are refused.
@@ -12,12 +13,17 @@ use crate::config::source::Span;
 use crate::limits;
 
 /// What is defined so far.
-#[derive(Debug, Default)]
-pub(super) struct Variables {
+pub(super) struct Variables<'a> {
+    environment: &'a dyn Fn(&str) -> Option<String>,
     values: BTreeMap<String, String>,
 }
 
-impl Variables {
+impl<'a> Variables<'a> {
+    /// Nothing is defined but what `environment` says of a name.
+    pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { environment, values: BTreeMap::new() }
+    }
+
     /// The words of a line with their variables filled in; `None` if the line was a definition.
     pub(super) fn expand(
         &mut self,
@@ -57,7 +63,18 @@ impl Variables {
 
     fn expand_word(&self, word: &Word, into: &mut Vec<Word>, diagnostics: &mut Vec<Diagnostic>) {
         let Some(text) = self.filled_in(&word.text, word.span, diagnostics) else { return };
-        if !word.quoted && text.split_once("${").is_some_and(|(_, after)| after.contains('}')) {
+        if let Some(name) = environment_name(&text) {
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::VARIABLE,
+                    word.span,
+                    format!("the environment has no variable `{name}`"),
+                )
+                .label("nothing to fill in")
+                .hint("systemd sets CREDENTIALS_DIRECTORY for a unit that loads credentials; elsewhere, set it first"),
+            );
+            into.push(Word { filled: false, ..word.clone() });
+        } else if !word.quoted && text.split_once("${").is_some_and(|(_, after)| after.contains('}')) {
             diagnostics.push(
                 Diagnostic::error(codes::VARIABLE, word.span, "this variable is not defined in this file")
                     .label("stands for itself in Keepalived")
@@ -79,7 +96,10 @@ impl Variables {
             let (before, from_dollar) = rest.split_at(dollar);
             filled.push_str(before);
             let (reference, name) = reference(from_dollar);
-            filled.push_str(self.values.get(name).map_or(reference, String::as_str));
+            match environment_name(reference) {
+                Some(name) => filled.push_str((self.environment)(name).as_deref().unwrap_or(reference)),
+                None => filled.push_str(self.values.get(name).map_or(reference, String::as_str)),
+            }
             rest = from_dollar.get(reference.len()..).unwrap_or_default();
             if filled.len() > limits::CONFIG_WORD_BYTES {
                 diagnostics.push(
@@ -92,6 +112,12 @@ impl Variables {
         filled.push_str(rest);
         Some(filled)
     }
+}
+
+/// The name in the first `${_ENV NAME}` of `text`.
+fn environment_name(text: &str) -> Option<&str> {
+    let (_, after) = text.split_once("${_ENV ")?;
+    after.split_once('}').map(|(name, _)| name.trim())
 }
 
 /// Name and start of the value, if `word` starts a definition.

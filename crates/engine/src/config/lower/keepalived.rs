@@ -8,6 +8,7 @@ mod authentication;
 mod command;
 mod delivery;
 mod fields;
+mod hmac;
 mod instance;
 mod realtime;
 mod script;
@@ -15,6 +16,7 @@ mod tracking;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::config::Surroundings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::Place;
 use crate::config::keepalived::{Statement, Tree, codes};
@@ -30,7 +32,11 @@ pub use realtime::realtime_priority;
 
 /// Makes the scripts and routers that all files together describe. Whatever is wrong goes to `diagnostics`; the plan
 /// is of use only if nothing there is an error.
-pub fn lower(trees: &[Tree], diagnostics: &mut Vec<Diagnostic>) -> (Vec<Script>, Vec<Router>) {
+pub fn lower(
+    trees: &[Tree],
+    surroundings: &Surroundings<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<Script>, Vec<Router>) {
     let statements = || trees.iter().flat_map(|tree| &tree.statements);
     let root = Fields::read(Place::Root, statements(), diagnostics);
     let definitions = Fields::read(Place::GlobalDefinitions, root.inside("global_defs"), diagnostics);
@@ -39,7 +45,7 @@ pub fn lower(trees: &[Tree], diagnostics: &mut Vec<Diagnostic>) -> (Vec<Script>,
     let mut scripts = lower_scripts(&root, &globals, diagnostics);
     let mut instances: Vec<Instance> = Vec::new();
     for statement in named(&root, "vrrp_instance", limits::ROUTERS, diagnostics) {
-        instances.extend(lower_instance(statement, &globals, &mut scripts, diagnostics));
+        instances.extend(lower_instance(statement, &globals, &mut scripts, surroundings, diagnostics));
     }
     check_vrids(&instances, diagnostics);
     for script in scripts.iter().filter(|script| !script.tracked) {

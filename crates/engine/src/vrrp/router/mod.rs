@@ -1,8 +1,8 @@
 //! One virtual router: RFC 9568 §6.4, as Keepalived lives it where the two differ.
 //!
-//! Owns [`Router`], its states and the ways between them. `receive` judges adverts, `addresses` keeps the virtual
-//! addresses, `hand_over` gives them away, `drain` lets old
-//! connections end where they began, `timers` says when things are due, `status` explains it all.
+//! Owns [`Router`], its states and the ways between them. `receive` judges adverts, `authenticate` their signatures,
+//! `addresses` keeps the virtual addresses, `hand_over` gives them away, `drain` lets old connections end where they
+//! began, `timers` says when things are due, `status` explains it all.
 //!
 //! ```text
 //!   Initialize --> Backup <--> Active --> HandingOver --> Backup | Stopped
@@ -12,6 +12,7 @@
 //! The addresses are held exactly in `Active` and `HandingOver`; debug builds check that after every input.
 
 mod addresses;
+mod authenticate;
 mod drain;
 mod hand_over;
 mod receive;
@@ -23,15 +24,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use self::addresses::Addresses;
+use self::authenticate::authenticator;
 use self::hand_over::{HandOver, Purpose};
 use self::receive::Counters;
 use self::timers::{Timer, Timers};
 use crate::engine::Output;
 use crate::event::Event;
 use crate::plan::{Delivery, Preempt, Priority, Router as Config, Version};
-use crate::time::{Centis, Deadline, Instant};
+use crate::time::{Centis, Deadline, Instant, WallClock};
 use crate::vrrp::complaints::Complaints;
 use crate::vrrp::event::VrrpEvent;
+use crate::vrrp::hmac::Authenticator;
 use crate::vrrp::packet::{self, Advert, ChecksumForm, Form, LAN_TTL};
 use crate::vrrp::phrase::Span;
 use crate::vrrp::track::Tracking;
@@ -61,6 +64,9 @@ pub(crate) struct Router {
     /// The identification of the latest IP header.
     identification: u16,
     addresses: Addresses,
+    /// Signs own adverts and judges others', if the configuration asks for it.
+    authenticator: Option<Authenticator>,
+    wall_clock: WallClock,
     /// Whether rules for a move are set.
     has_hand_over_rules: bool,
     counters: Counters,
@@ -140,6 +146,8 @@ impl Router {
             advertised: now,
             identification: 0,
             addresses: Addresses::default(),
+            authenticator: authenticator(&config),
+            wall_clock: WallClock::default(),
             has_hand_over_rules: false,
             counters: Counters::default(),
             complaints: Complaints::default(),
@@ -335,7 +343,7 @@ impl Router {
         self.timers.clear_all();
         self.end_drain();
         if self.state == State::Active {
-            self.transmit(Priority::RELEASE);
+            self.transmit(Priority::RELEASE, now);
             self.release_addresses();
         }
         self.peer = None;
@@ -384,33 +392,36 @@ impl Router {
 
     /// Sends an advert and arms the timer of the next one.
     fn advertise(&mut self, priority: Priority, now: Instant) {
-        self.transmit(priority);
+        self.transmit(priority, now);
         self.advertised = now;
         self.timers.set(Timer::Advert, now, self.config.advert_interval.to_duration());
     }
 
-    fn transmit(&mut self, priority: Priority) {
+    fn transmit(&mut self, priority: Priority, now: Instant) {
         let Link::Usable(source) = self.conditions.link else { return };
         let (destinations, ttl) = match &self.config.delivery {
             Delivery::Multicast { group } => (vec![*group], LAN_TTL),
             Delivery::Unicast { peers, ttl, .. } => (peers.iter().map(|peer| peer.address).collect(), *ttl),
         };
+        let to_nobody = Advert {
+            source,
+            destination: self.nobody(),
+            ttl,
+            vrid: self.config.vrid,
+            priority,
+            interval: self.config.advert_interval,
+            addresses: self.config.addresses.iter().map(|own| own.address).collect(),
+            form: match self.config.version {
+                Version::V2 => Form::V2 { authentication: self.config.authentication.clone() },
+                Version::V3 => Form::V3 { checksum: self.checksum_form() },
+            },
+            trailer: None,
+        };
+        let trailer = self.sign(&to_nobody, now);
         for destination in destinations {
             // Keepalived counts from 1 and leaves 0 out, which means "not set".
             self.identification = self.identification.checked_add(1).unwrap_or(1);
-            let advert = Advert {
-                source,
-                destination,
-                ttl,
-                vrid: self.config.vrid,
-                priority,
-                interval: self.config.advert_interval,
-                addresses: self.config.addresses.iter().map(|own| own.address).collect(),
-                form: match self.config.version {
-                    Version::V2 => Form::V2 { authentication: self.config.authentication.clone() },
-                    Version::V3 => Form::V3 { checksum: self.checksum_form() },
-                },
-            };
+            let advert = Advert { destination, trailer, ..to_nobody.clone() };
             let datagram = packet::encode(&advert, self.identification);
             self.counters.sent += 1;
             let interface = self.config.interface.clone();

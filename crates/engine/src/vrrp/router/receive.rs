@@ -11,6 +11,7 @@ use super::{Config, HandOver, Link, Peer, Priority, Router, State, Timer};
 use crate::plan::{Authentication, Delivery, Preempt, Version};
 use crate::time::{Centis, Instant};
 use crate::vrrp::event::VrrpEvent;
+use crate::vrrp::hmac::Refusal;
 use crate::vrrp::packet::{Advert, Form, LAN_TTL, Malformed};
 
 /// What one router counts.
@@ -54,6 +55,15 @@ pub(crate) enum Mismatch {
     },
     /// Another password.
     Password,
+    /// No signature, where one is required.
+    Unsigned,
+    /// A signature, where none is known.
+    Signed {
+        /// The key it names.
+        key: u8,
+    },
+    /// A signature that is not believed.
+    Hmac(Refusal),
     /// Another interval, which version 2 does not allow (RFC 3768 §7.1).
     Interval {
         /// The sender's.
@@ -84,6 +94,9 @@ impl Mismatch {
             Self::Version { .. } => "version",
             Self::AuthenticationType { .. } => "authentication_type",
             Self::Password => "password",
+            Self::Unsigned => "unsigned",
+            Self::Signed { .. } => "signed",
+            Self::Hmac(refusal) => refusal.name(),
             Self::Interval { .. } => "interval",
             Self::AddressCount { .. } => "address_count",
             Self::Stranger => "stranger",
@@ -112,6 +125,13 @@ impl fmt::Display for Mismatch {
                 f.write_str("it does not authenticate, this router does with a password")
             }
             Self::Password => f.write_str("its password is another"),
+            Self::Unsigned => {
+                f.write_str("it does not sign its adverts, and this router's `auth_hmac` requires it")
+            }
+            Self::Signed { key } => {
+                write!(f, "it signs its adverts with key {key}, this router has no `auth_hmac`")
+            }
+            Self::Hmac(refusal) => refusal.fmt(f),
             Self::Interval { theirs, ours } => {
                 write!(
                     f,
@@ -146,14 +166,15 @@ impl Router {
         self.refuse(sender, malformed.name(), malformed.to_string(), now);
     }
 
-    /// Takes in an advert for this virtual router.
-    pub(crate) fn handle_advert(&mut self, advert: &Advert, now: Instant) {
+    /// Takes in an advert for this virtual router; `message` is what its signature covers.
+    pub(crate) fn handle_advert(&mut self, advert: &Advert, message: &[u8], now: Instant) {
         self.start_over_if_overslept(now);
         // Multicast loops back.
         if self.state == State::Stopped || self.conditions.link == Link::Usable(advert.source) {
             return;
         }
-        if let Err(mismatch) = judge(&self.config, advert, self.is_trusted(advert)) {
+        let authentic = self.authenticate(advert, message, now);
+        if let Err(mismatch) = authentic.and_then(|()| judge(&self.config, advert, self.is_trusted(advert))) {
             return self.refuse(advert.source, mismatch.name(), mismatch.to_string(), now);
         }
         self.counters.received += 1;
@@ -321,7 +342,8 @@ fn judge(config: &Config, advert: &Advert, trusted: bool) -> Result<(), Mismatch
 
 fn judge_authentication(ours: &Authentication, theirs: &Authentication) -> Result<(), Mismatch> {
     match (ours, theirs) {
-        (Authentication::None, Authentication::None) => Ok(()),
+        // A signature was looked at before.
+        (Authentication::None | Authentication::Hmac(_), Authentication::None) => Ok(()),
         (Authentication::Password(ours), Authentication::Password(theirs)) => {
             // Every byte is looked at, so that the time taken says nothing about the password.
             let difference = ours.iter().zip(theirs).fold(0, |sum, (own, other)| sum | (own ^ other));

@@ -39,6 +39,8 @@ pub enum Place {
     Instance,
     /// `authentication`.
     Authentication,
+    /// `auth_hmac`.
+    AuthHmac,
     /// The options of an address in `virtual_ipaddress` and `virtual_ipaddress_excluded`.
     VirtualAddress,
     /// The options of a line in `track_script` and `track_interface`.
@@ -62,6 +64,8 @@ pub enum Values {
     Word,
     /// So many words.
     Words(usize, usize),
+    /// The number of a key, 1 to 255, and the key; once for each number.
+    Key,
     /// One address, of that family if one is named.
     Address(Option<Family>),
     /// A block.
@@ -126,6 +130,11 @@ pub(super) fn is_instance_block(name: &str) -> bool {
 }
 
 impl Place {
+    /// Whether a word in such a block that is no keyword may be a password or a key.
+    pub const fn holds_secrets(self) -> bool {
+        matches!(self, Self::Authentication | Self::AuthHmac)
+    }
+
     /// The keyword that opens such a block, or what the reference calls it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -134,6 +143,7 @@ impl Place {
             Self::Script => "vrrp_script",
             Self::Instance => "vrrp_instance",
             Self::Authentication => "authentication",
+            Self::AuthHmac => "auth_hmac",
             Self::VirtualAddress => "virtual_ipaddress",
             Self::Tracked => "track_script",
             Self::Peer => "unicast_peer",

@@ -1,15 +1,46 @@
-//! The `authentication` block of an instance.
+//! How an instance authenticates its adverts, and its `authentication` block.
 //!
 //! No message here may hold a password, nor a span of one.
 
+use std::sync::Arc;
+
 use super::fields::Fields;
+use super::hmac::lower_hmac;
+use crate::config::Surroundings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::Place;
 use crate::config::keepalived::{Statement, codes};
 use crate::plan::{Authentication, Version};
+use crate::time::Centis;
 
 /// How an instance authenticates its adverts.
 pub(super) fn lower_authentication(
+    instance: &Fields<'_>,
+    version: Version,
+    advert_interval: Centis,
+    surroundings: &Surroundings<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Authentication {
+    let Some(hmac) = instance.last("auth_hmac") else {
+        return lower_password(instance, version, diagnostics);
+    };
+    if let Some(password) = instance.last("authentication") {
+        diagnostics.push(
+            Diagnostic::warning(
+                codes::TWO_AUTHENTICATIONS,
+                password.keyword.span,
+                "`auth_hmac` undoes `authentication`: adverts carry no password",
+            )
+            .label("has no effect, as in Keepalived")
+            .related(hmac.keyword.span, "what counts")
+            .hint("remove this block"),
+        );
+    }
+    let hmac = lower_hmac(hmac, instance, advert_interval, surroundings, diagnostics);
+    hmac.map_or(Authentication::None, |hmac| Authentication::Hmac(Arc::new(hmac)))
+}
+
+fn lower_password(
     instance: &Fields<'_>,
     version: Version,
     diagnostics: &mut Vec<Diagnostic>,

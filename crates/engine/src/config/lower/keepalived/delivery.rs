@@ -196,7 +196,7 @@ fn ttl_bounds(entry: &Statement, diagnostics: &mut Vec<Diagnostic>) -> (Option<u
         let values = words.clone().take(1).cloned().collect();
         let statement = Statement { keyword: option.clone(), values, block: None };
         let Some((values, name)) = recognise(Place::Peer, &statement, diagnostics) else { continue };
-        check_values(values, name, &statement, diagnostics);
+        check_values(Place::Peer, values, name, &statement, diagnostics);
         let value = words.next().and_then(|value| value.text.parse::<u8>().ok());
         match name {
             "min_ttl" => least = value,

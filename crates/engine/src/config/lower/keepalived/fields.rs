@@ -29,10 +29,11 @@ impl<'a> Fields<'a> {
         for statement in statements {
             let Some((values, name)) = recognise(place, statement, diagnostics) else { continue };
             let seen = given.entry(name).or_default();
-            if !check_values(values, name, statement, diagnostics) {
+            if !check_values(place, values, name, statement, diagnostics) {
                 continue;
             }
-            let single = !matches!(values, Values::Block | Values::NamedBlock | Values::Anything);
+            let single =
+                !matches!(values, Values::Block | Values::NamedBlock | Values::Anything | Values::Key);
             if let (true, Some(first)) = (single, seen.last()) {
                 diagnostics.push(
                     Diagnostic::warning(
@@ -139,9 +140,10 @@ pub(super) fn recognise(
 fn unknown(place: Place, word: &Word) -> Diagnostic {
     let elsewhere = keywords::elsewhere(place, &word.text);
     let suggestion = keywords::suggest(place, &word.text).filter(|_| elsewhere.is_none());
-    // What nobody knows inside `authentication` may be the password itself.
-    let message = if place == Place::Authentication && suggestion.is_none() {
-        "unknown keyword in `authentication`; Keepalived would ignore it".to_owned()
+    // What nobody knows inside `authentication` may be the password itself; keys are long enough to look like anything.
+    let unsaid = place == Place::AuthHmac || (place == Place::Authentication && suggestion.is_none());
+    let message = if unsaid {
+        format!("unknown keyword in `{}`; Keepalived would ignore it", place.name())
     } else if place == Place::Root {
         format!("unknown keyword `{}`; Keepalived would ignore it", word.text)
     } else {
@@ -162,6 +164,7 @@ fn unknown(place: Place, word: &Word) -> Diagnostic {
 
 /// Reports what is wrong with the values of a statement; whether nothing is.
 pub(super) fn check_values(
+    place: Place,
     values: Values,
     name: &str,
     statement: &Statement,
@@ -183,7 +186,7 @@ pub(super) fn check_values(
         return false;
     }
     check_count(values, name, statement, diagnostics)
-        && statement.values.first().is_none_or(|value| check_value(values, name, value, diagnostics))
+        && statement.values.first().is_none_or(|value| check_value(place, values, name, value, diagnostics))
 }
 
 fn check_count(values: Values, name: &str, statement: &Statement, diagnostics: &mut Vec<Diagnostic>) -> bool {
@@ -195,6 +198,7 @@ fn check_count(values: Values, name: &str, statement: &Statement, diagnostics: &
         Values::Word | Values::Address(_) | Values::Integer(..) | Values::Decimal(..) => {
             (1, 1, "one value".to_owned())
         }
+        Values::Key => (2, 2, "a number and a key".to_owned()),
         Values::Words(least, most) => (least, most, format!("{least} or {most} values")),
     };
     let count = statement.values.len();
@@ -204,6 +208,7 @@ fn check_count(values: Values, name: &str, statement: &Statement, diagnostics: &
     let extra = statement.values.get(most);
     let message = match extra {
         Some(_) => format!("`{name}` takes {what}, and more follows"),
+        None if count > 0 => format!("`{name}` takes {what}, and only one value follows"),
         None => format!("`{name}` takes {what}, and none follows"),
     };
     let diagnostic = Diagnostic::error(
@@ -219,18 +224,31 @@ fn check_count(values: Values, name: &str, statement: &Statement, diagnostics: &
         (Some(_), "auth_pass") => {
             diagnostic.label("not part of the password").hint("put a password with blanks in double quotes")
         }
+        (Some(_), "key") => {
+            diagnostic.label("not part of the key").hint("put a key with blanks in double quotes")
+        }
         (Some(_), _) => diagnostic.label("one too many").hint("each keyword stands on a line of its own"),
     });
     false
 }
 
-fn check_value(values: Values, name: &str, value: &Word, diagnostics: &mut Vec<Diagnostic>) -> bool {
+fn check_value(
+    place: Place,
+    values: Values,
+    name: &str,
+    value: &Word,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> bool {
     let text = value.text.as_str();
     let problem = match values {
         Values::Integer(low, high) => match integer(text) {
             Some(number) if (low..=high).contains(&number) => return true,
             Some(_) => (codes::OUT_OF_RANGE, format!("`{name}` must be from {low} to {high}")),
             None => (codes::BAD_VALUE, format!("`{name}` takes a whole number from {low} to {high}")),
+        },
+        Values::Key => match integer(text) {
+            Some(1..=255) => return true,
+            _ => (codes::OUT_OF_RANGE, format!("`{name}` takes a number from 1 to 255 and then the key")),
         },
         Values::Decimal(low, high) => match decimal(text) {
             Some(number) if (low..=high).contains(&number) => return true,
@@ -250,6 +268,10 @@ fn check_value(values: Values, name: &str, value: &Word, diagnostics: &mut Vec<D
         _ => return true,
     };
     let (code, message) = problem;
+    if place.holds_secrets() {
+        diagnostics.push(Diagnostic::error(code, value.span, message));
+        return false;
+    }
     let diagnostic = Diagnostic::error(code, value.span, format!("{message}, not `{text}`"));
     diagnostics.push(match text.strip_suffix(';') {
         Some(rest) => diagnostic.hint(format!("lines do not end with `;` here: write `{name} {rest}`")),

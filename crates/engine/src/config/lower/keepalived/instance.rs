@@ -9,6 +9,7 @@ use super::fields::Fields;
 use super::script::KnownScript;
 use super::tracking::{lower_track_interfaces, lower_track_scripts};
 use super::{Globals, missing, version};
+use crate::config::Surroundings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::Place;
 use crate::config::keepalived::{Statement, Word, codes};
@@ -32,6 +33,7 @@ pub(super) fn lower_instance(
     statement: &Statement,
     globals: &Globals,
     scripts: &mut [KnownScript],
+    surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Instance> {
     let name = statement.values.first()?;
@@ -45,19 +47,20 @@ pub(super) fn lower_instance(
     let family = addresses.first().map_or(Family::Ipv4, |own| Family::of(own.address));
     let version = version_over(family, version, &fields, diagnostics);
     let (source, delivery) = lower_delivery(&fields, family, globals, diagnostics);
+    let advert_interval = advert_interval(&fields, version, diagnostics);
     let router = Router {
         name: name.text.clone(),
         // An instance without one was reported, and is dropped below.
         vrid: vrid.or(Vrid::new(1))?,
         priority: priority(&fields, starts_active, diagnostics),
         version,
-        advert_interval: advert_interval(&fields, version, diagnostics),
+        advert_interval,
         delivery,
         source,
         checksum: checksum(&fields, diagnostics),
         missed_adverts: fields.integer("down_timer_adverts").unwrap_or(globals.missed_adverts),
         trusts_active_router: fields.flag_or("skip_check_adv_addr", globals.trusts_active_router),
-        authentication: lower_authentication(&fields, version, diagnostics),
+        authentication: lower_authentication(&fields, version, advert_interval, surroundings, diagnostics),
         preempt: preempt(&fields, starts_active, diagnostics),
         addresses,
         excluded_addresses,

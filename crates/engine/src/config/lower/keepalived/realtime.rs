@@ -28,7 +28,7 @@ mod tests {
     fn of(text: &str) -> u8 {
         let mut sources = Sources::default();
         let id = sources.add("keepalived.conf".to_owned(), text.to_owned());
-        realtime_priority(&[keepalived::read(&sources, id).0])
+        realtime_priority(&[keepalived::read(&sources, id, &|_| None).0])
     }
 
     #[test]
