@@ -3,12 +3,13 @@
 //! Owns three renderings of the one [`Diagnostic`]: `full` shows the line with a caret, `short` is a line for each, `json`
 //! is for programs. Passwords are never shown: texts are quoted masked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level as Mark, Renderer, Snippet};
 use mainstay_engine::config::diagnostic::{Diagnostic, Level};
-use mainstay_engine::config::source::{Sources, Span};
+use mainstay_engine::config::source::{SourceId, Sources, Span};
 use serde::Serialize;
 
 use crate::configuration::Findings;
@@ -32,7 +33,8 @@ pub fn render(findings: &Findings, format: Format, colour: bool) -> String {
         Format::Full => {
             let (notes, others): (Vec<_>, Vec<_>) =
                 diagnostics.iter().partition(|diagnostic| diagnostic.level == Level::Note);
-            let others = others.iter().map(|diagnostic| full(sources, diagnostic, colour) + "\n\n");
+            let masked = masked_texts(sources, &others);
+            let others = others.iter().map(|diagnostic| full(sources, &masked, diagnostic, colour) + "\n\n");
             let notes_end = if notes.is_empty() { "" } else { "\n" };
             let notes = notes.iter().map(|diagnostic| short(sources, diagnostic) + "\n");
             others.chain(notes).chain([notes_end.to_owned()]).collect()
@@ -62,7 +64,17 @@ pub fn word(level: Level) -> &'static str {
     }
 }
 
-fn full(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
+/// The texts that findings point into, as they may be shown; each is masked once, however many findings there are.
+type MaskedTexts = BTreeMap<SourceId, String>;
+
+fn masked_texts(sources: &Sources, diagnostics: &[&Diagnostic]) -> MaskedTexts {
+    let related = diagnostics.iter().flat_map(|diagnostic| &diagnostic.related).map(|(span, _)| span.source);
+    let primary = diagnostics.iter().filter_map(|diagnostic| diagnostic.span).map(|span| span.source);
+    let ids: BTreeSet<_> = primary.chain(related).collect();
+    ids.into_iter().filter_map(|id| Some((id, sources.masked_text(id)?))).collect()
+}
+
+fn full(sources: &Sources, masked: &MaskedTexts, diagnostic: &Diagnostic, colour: bool) -> String {
     let mark = match diagnostic.level {
         Level::Error => Mark::ERROR,
         Level::Warning => Mark::WARNING,
@@ -70,10 +82,10 @@ fn full(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
     };
     let title = mark.primary_title(diagnostic.message.as_str()).id(diagnostic.code);
     let mut group = Group::with_title(title);
-    let texts = texts(sources, diagnostic);
+    let texts = texts(sources, masked, diagnostic);
     for (name, text, spans) in &texts {
         let annotations = spans.iter().map(|(kind, range, label)| kind.span(range.clone()).label(*label));
-        group = group.element(Snippet::source(text.as_str()).path(*name).annotations(annotations));
+        group = group.element(Snippet::source(*text).path(*name).annotations(annotations));
     }
     if let Some(hint) = &diagnostic.hint {
         group = group.element(Mark::HELP.with_name("hint").message(hint.as_str()));
@@ -83,10 +95,10 @@ fn full(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
 }
 
 /// One text and what is marked in it.
-type Marked<'a> = (&'a str, String, Vec<(AnnotationKind, Range<usize>, &'a str)>);
+type Marked<'a> = (&'a str, &'a str, Vec<(AnnotationKind, Range<usize>, &'a str)>);
 
 /// The texts that a finding points into, masked; the one with the finding itself comes first.
-fn texts<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Vec<Marked<'a>> {
+fn texts<'a>(sources: &'a Sources, masked: &'a MaskedTexts, diagnostic: &'a Diagnostic) -> Vec<Marked<'a>> {
     let primary = diagnostic.span.map(|span| (AnnotationKind::Primary, span, diagnostic.label.as_str()));
     let related =
         diagnostic.related.iter().map(|(span, label)| (AnnotationKind::Context, *span, label.as_str()));
@@ -94,8 +106,7 @@ fn texts<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Vec<Marked<'a>
     let mut texts: Vec<Marked<'a>> = Vec::new();
     for (kind, span, label) in primary.into_iter().chain(related) {
         let Some(index) = order.iter().position(|known| *known == span.source) else {
-            let (Some(source), Some(text)) = (sources.get(span.source), sources.masked_text(span.source))
-            else {
+            let (Some(source), Some(text)) = (sources.get(span.source), masked.get(&span.source)) else {
                 continue;
             };
             order.push(span.source);

@@ -44,7 +44,8 @@ fn receiver() -> (Engine, Instant) {
     let now = Instant::default() + SECOND;
     let mut engine = Engine::new(plan(&text).into(), 1, now);
     engine.handle(Input::WallClock(KNOWN_TIME), now);
-    let state = InterfaceState { running: true, addresses: vec![("198.51.100.2".parse().unwrap(), 24)] };
+    let state =
+        InterfaceState { running: true, addresses: vec![("198.51.100.2".parse().expect("an address"), 24)] };
     engine.handle(Input::Interface { name: "eth0", state: Some(state) }, now);
     (engine, now)
 }
@@ -108,7 +109,7 @@ fn lengths_and_checksums_are_exact_in_every_kind_of_group() {
         assert_eq!(message.len() + TRAILER_LENGTH + header, datagram.len(), "{group:?}");
         assert_eq!(advert.trailer.map(|trailer| trailer.key), Some(1));
         let mut other_trailer = datagram.clone();
-        *other_trailer.last_mut().unwrap() ^= 1;
+        *other_trailer.last_mut().expect("bytes") ^= 1;
         let read = decode(&other_trailer);
         match Family::of(advert.source) {
             Family::Ipv4 => assert!(read.is_ok(), "{group:?}: {read:?}"),
@@ -130,7 +131,7 @@ fn lengths_and_checksums_are_exact_in_every_kind_of_group() {
 /// The datagram with a header that says how long it is.
 fn with_length(datagram: &[u8], ipv6: bool) -> Vec<u8> {
     let mut whole = datagram.to_vec();
-    let length = u16::try_from(whole.len()).unwrap();
+    let length = u16::try_from(whole.len()).expect("a length");
     if ipv6 {
         whole[4..6].copy_from_slice(&(length - 40).to_be_bytes());
         return whole;

@@ -7,6 +7,7 @@ mod capture;
 mod faults;
 mod interop;
 mod recipe;
+mod signed;
 mod timing;
 
 use std::env;
@@ -19,7 +20,7 @@ use mainstay::lab::cluster::{Cluster, Holder, Options};
 use mainstay::lab::enter::{self, Place};
 use mainstay::lab::recipe::Timers;
 
-const TESTS: [(&str, fn()); 9] = [
+const TESTS: [(&str, fn()); 10] = [
     ("recipe::runs_as_printed_and_queues_the_61st", recipe::runs_as_printed_and_queues_the_61st),
     ("interop::mainstay_before_keepalived", interop::mainstay_before_keepalived),
     ("interop::keepalived_before_mainstay", interop::keepalived_before_mainstay),
@@ -29,6 +30,10 @@ const TESTS: [(&str, fn()); 9] = [
     ("timing::holds_at_100_ms", timing::holds_at_100_ms),
     ("timing::holds_at_10_ms", timing::holds_at_10_ms),
     ("timing::a_move_delays_no_advert", timing::a_move_delays_no_advert),
+    (
+        "signed::groups_of_every_kind_elect_take_over_and_name_a_wrong_key",
+        signed::groups_of_every_kind_elect_take_over_and_name_a_wrong_key,
+    ),
 ];
 
 /// Before the name of the test that is to be run inside.
