@@ -19,8 +19,14 @@ pub(crate) const LONGEST_SCRIPT: Duration = Duration::from_millis(100);
 /// What a loaded machine adds to every wake-up.
 pub(crate) const LONGEST_WAKE: Duration = Duration::from_millis(2);
 
+/// How far the clocks of balancers that sign may be apart: what `time_window` is without a line, and no less than for the
+/// longest interval.
+pub(crate) const LONGEST_WINDOW: Duration = Duration::from_secs(6);
+
 /// The balancers of one LAN.
 pub(crate) struct Cluster {
+    /// Whether signatures want a common time, or only one that never goes back.
+    pub(crate) monotonic: bool,
     pub(crate) texts: Vec<String>,
     pub(crate) plans: Vec<Arc<Plan>>,
 }
@@ -34,22 +40,27 @@ struct Group {
     mixed: bool,
     unicast: bool,
     password: bool,
+    /// What keeps adverts from being played back, if they are signed.
+    signed: Option<&'static str>,
     addresses: usize,
 }
 
 impl Cluster {
     pub(crate) fn new(random: &mut Random) -> Self {
         let nodes = 2 + random.index(4);
-        let groups: Vec<Group> = (0..=random.index(2)).map(|number| Group::new(number, random)).collect();
+        let monotonic = random.percent(25);
+        let anti_replay = if monotonic { "monotonic" } else { "time" };
+        let groups: Vec<Group> =
+            (0..=random.index(2)).map(|number| Group::new(number, anti_replay, random)).collect();
         let owner = random.percent(15);
         let texts: Vec<String> = (0..nodes).map(|node| text(node, nodes, &groups, owner, random)).collect();
         let plans = texts.iter().map(|text| Arc::new(plan(text))).collect();
-        Self { texts, plans }
+        Self { monotonic, texts, plans }
     }
 }
 
 impl Group {
-    fn new(number: usize, random: &mut Random) -> Self {
+    fn new(number: usize, anti_replay: &'static str, random: &mut Random) -> Self {
         let version = random.pick(&[2, 3]);
         let intervals = intervals(version);
         Self {
@@ -59,6 +70,7 @@ impl Group {
             mixed: version == 3 && random.percent(30),
             unicast: random.percent(50),
             password: version == 2 && random.percent(60),
+            signed: random.percent(40).then_some(anti_replay),
             addresses: 1 + random.index(2),
         }
     }
@@ -67,6 +79,9 @@ impl Group {
 fn intervals(version: u8) -> &'static [&'static str] {
     if version == 2 { &["1", "1", "2"] } else { &["0.1", "0.2", "0.5", "1"] }
 }
+
+/// The begin of two keys.
+const KEY: &str = "as-long-as-a-key-has-to-be-and-more-";
 
 /// The address of a balancer on the LAN.
 pub(crate) fn address_of(node: usize) -> IpAddr {
@@ -112,7 +127,16 @@ fn text(node: usize, nodes: usize, groups: &[Group], owner: bool, random: &mut R
             }
             text.push_str("    }\n");
         }
-        if group.password {
+        if let Some(anti_replay) = group.signed {
+            // Everybody signs, so that it is all the same whether somebody would do without.
+            let mode = random.pick(&["enforce", "enforce", "permissive"]);
+            let active = 1 + random.index(2);
+            let _ = writeln!(
+                text,
+                "    auth_hmac {{\n        key 1 {KEY}1\n        key 2 {KEY}2\n        active_key {active}\n        \
+                 anti_replay {anti_replay}\n        mode {mode}\n    }}"
+            );
+        } else if group.password {
             text.push_str("    authentication {\n        auth_type PASS\n        auth_pass 42\n    }\n");
         }
         text.push_str("    virtual_ipaddress {\n");

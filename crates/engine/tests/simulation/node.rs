@@ -12,7 +12,7 @@ use mainstay_engine::admin::{Reply, Request};
 use mainstay_engine::engine::{HandOverRules, InterfaceState};
 use mainstay_engine::limits::HAND_OVER_DRAIN;
 use mainstay_engine::plan::{Router, ScriptId, VirtualAddress, Vrid};
-use mainstay_engine::time::Instant;
+use mainstay_engine::time::{Instant, UnixTime};
 use mainstay_engine::vrrp::track::ScriptOutcome;
 use mainstay_engine::{Engine, Input, Output, Plan};
 
@@ -79,7 +79,12 @@ pub(crate) struct Node {
     pub(crate) script_passes: bool,
     /// Added to the simulation's time: every machine was booted at another moment.
     boot_offset: Duration,
+    /// How many seconds its wall clock is ahead of the others'.
+    pub(crate) clock_step: i64,
 }
+
+/// What the wall clocks show when a simulation begins.
+const BEGIN: Duration = Duration::from_secs(1_800_000_000);
 
 impl Node {
     pub(crate) fn new(plan: Arc<Plan>, own: IpAddr, boot_offset: Duration) -> Self {
@@ -99,6 +104,7 @@ impl Node {
             installs_fail: false,
             script_passes: true,
             boot_offset,
+            clock_step: 0,
         }
     }
 
@@ -187,6 +193,7 @@ impl Node {
         let mut turn = Turn::default();
         let Some(mut engine) = self.engine.take() else { return turn };
         let clock = now + self.boot_offset;
+        engine.handle(Input::WallClock(self.wall(now)), clock);
         let mut news: Vec<News> = self.news.drain(..).collect();
         news.sort_by_key(|news| match news {
             News::Datagram(_) => 0,
@@ -202,6 +209,12 @@ impl Node {
         }
         self.engine = Some(engine);
         turn
+    }
+
+    fn wall(&self, now: Instant) -> UnixTime {
+        let right = BEGIN + now.since(Instant::default());
+        let step = Duration::from_secs(self.clock_step.unsigned_abs());
+        UnixTime::new(if self.clock_step < 0 { right - step } else { right + step })
     }
 
     fn hear(&self, engine: &mut Engine, news: &News, clock: Instant) {

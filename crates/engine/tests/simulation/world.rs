@@ -10,7 +10,8 @@ use mainstay_engine::limits::HAND_OVER_DRAIN;
 use mainstay_engine::time::Instant;
 
 use crate::cluster::{
-    Cluster, LONGEST_DELAY, LONGEST_SCRIPT, LONGEST_WAKE, address_of, preempt_delay, script_settles,
+    Cluster, LONGEST_DELAY, LONGEST_SCRIPT, LONGEST_WAKE, LONGEST_WINDOW, address_of, preempt_delay,
+    script_settles,
 };
 use crate::lan::Lan;
 use crate::model::Model;
@@ -37,6 +38,8 @@ pub(crate) struct World {
     lan: Lan,
     pub(crate) model: Model,
     pub(crate) trace: Trace,
+    /// Whether wall clocks only go forward.
+    monotonic: bool,
 }
 
 /// Runs one seed to its end and returns the fingerprint of everything that happened.
@@ -65,6 +68,7 @@ pub(crate) fn run(seed: u64, shown: bool) -> u64 {
         model: Model::new(&nodes),
         nodes,
         trace,
+        monotonic: cluster.monotonic,
     };
     for _ in 0..ROUNDS {
         world.chaos();
@@ -204,8 +208,9 @@ impl World {
     }
 
     fn disturb(&mut self, node: usize) -> String {
-        match (self.random.below(12), self.nodes[node].life) {
+        match (self.random.below(13), self.nodes[node].life) {
             (0..=2, _) => self.lan.disturb(&mut self.random),
+            (12, _) => self.step_clock(node),
             (_, Life::Dead) => {
                 self.start(node);
                 "started".to_owned()
@@ -236,6 +241,13 @@ impl World {
                 self.ask(node, request)
             }
         }
+    }
+
+    fn step_clock(&mut self, node: usize) -> String {
+        let seconds = self.random.pick(&[1, 3, 10, 3600]);
+        let forward = self.monotonic || self.random.percent(50);
+        self.nodes[node].clock_step += if forward { seconds } else { -seconds };
+        format!("clock {} s ahead", self.nodes[node].clock_step)
     }
 
     fn ask(&mut self, node: usize, what: u8) -> String {
@@ -313,6 +325,11 @@ impl World {
             if self.nodes[node].installs_fail {
                 self.set_installs(node, false);
             }
+        }
+        if !self.monotonic {
+            // A sender that restarts may be refused until its clock has caught up with its earlier life.
+            self.nodes.iter_mut().for_each(|node| node.clock_step = 0);
+            self.pass(LONGEST_WINDOW);
         }
         // Those who stop have gone by then.
         self.pass(self.model.longest_hand_over() + HAND_OVER_DRAIN);
