@@ -316,6 +316,8 @@ pub struct Router {
     pub trusts_active_router: bool,
     /// How adverts are authenticated.
     pub authentication: Authentication,
+    /// What this group's balancers know and nobody else: it keys the peer link. Without one there is no link.
+    pub link_secret: Option<LinkSecret>,
     /// Whether to take over from an active router with a lower priority.
     pub preempt: Preempt,
     /// Addresses in the advert, which the active router owns; never empty, and all of one family.
@@ -498,6 +500,28 @@ impl fmt::Debug for Authentication {
             Self::Password(_) => f.write_str("Password(..)"),
             Self::Hmac(hmac) => hmac.fmt(f),
         }
+    }
+}
+
+/// The secret of a group of balancers, whole: of a password, adverts carry eight bytes at most.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LinkSecret(Vec<u8>);
+
+impl LinkSecret {
+    /// `None` when there is nothing to be secret.
+    pub fn new(secret: Vec<u8>) -> Option<Self> {
+        (!secret.is_empty()).then_some(Self(secret))
+    }
+
+    /// For deriving a key. Not for showing.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LinkSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkSecret(..)")
     }
 }
 

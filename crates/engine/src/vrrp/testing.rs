@@ -24,6 +24,7 @@ pub(crate) fn router(priority: u8) -> Router {
         missed_adverts: 3,
         trusts_active_router: false,
         authentication: Authentication::None,
+        link_secret: None,
         preempt: Preempt::After(Duration::ZERO),
         addresses: vec![VirtualAddress {
             address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100)),

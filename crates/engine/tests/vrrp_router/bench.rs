@@ -35,6 +35,7 @@ pub(crate) fn router(priority: u8) -> Router {
         missed_adverts: 3,
         trusts_active_router: false,
         authentication: Authentication::None,
+        link_secret: None,
         preempt: Preempt::After(Duration::ZERO),
         addresses: vec![VirtualAddress {
             address: VIRTUAL,

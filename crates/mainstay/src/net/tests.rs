@@ -100,6 +100,7 @@ fn plan(interface: &str) -> Plan {
         missed_adverts: 3,
         trusts_active_router: false,
         authentication: Authentication::None,
+        link_secret: None,
         preempt: Preempt::After(Duration::ZERO),
         addresses: vec![VirtualAddress { interface: interface.to_owned(), ..address() }],
         excluded_addresses: Vec::new(),

@@ -10,6 +10,7 @@ mod delivery;
 mod fields;
 mod hmac;
 mod instance;
+mod link_secret;
 mod realtime;
 mod script;
 mod tracking;

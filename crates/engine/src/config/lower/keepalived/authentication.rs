@@ -67,7 +67,7 @@ fn lower_password(
                 block.keyword.span,
                 "VRRP version 3 has no passwords: adverts are not authenticated",
             )
-            .label("has no effect, as in Keepalived"),
+            .label("keys the link of mainstay balancers to each other and nothing else"),
         );
         return Authentication::None;
     }
@@ -127,9 +127,14 @@ fn password_bytes(statement: &Statement, diagnostics: &mut Vec<Diagnostic>) -> O
             Diagnostic::warning(
                 codes::LONG_PASSWORD,
                 keyword,
-                format!("only the first {PASSWORD_BYTES} bytes of this password count, as in Keepalived"),
+                format!(
+                    "adverts carry only the first {PASSWORD_BYTES} bytes of this password, as in Keepalived"
+                ),
             )
-            .label("longer than that"),
+            .label("longer than that")
+            .hint(
+                "all of it keys the link of mainstay balancers to each other, so it has to be equal on both",
+            ),
         );
     }
     let mut bytes = [0; PASSWORD_BYTES];

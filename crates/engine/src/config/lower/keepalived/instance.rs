@@ -6,6 +6,7 @@ use super::address::{check_families, check_interface, check_twins, lower_address
 use super::authentication::lower_authentication;
 use super::delivery::lower_delivery;
 use super::fields::Fields;
+use super::link_secret::link_secret;
 use super::script::KnownScript;
 use super::tracking::{lower_track_interfaces, lower_track_scripts};
 use super::{Globals, missing, version};
@@ -61,6 +62,7 @@ pub(super) fn lower_instance(
         missed_adverts: fields.integer("down_timer_adverts").unwrap_or(globals.missed_adverts),
         trusts_active_router: fields.flag_or("skip_check_adv_addr", globals.trusts_active_router),
         authentication: lower_authentication(&fields, version, advert_interval, surroundings, diagnostics),
+        link_secret: link_secret(&fields),
         preempt: preempt(&fields, starts_active, diagnostics),
         addresses,
         excluded_addresses,
