@@ -227,7 +227,10 @@ impl Machine {
                 assert!(!said.chars().any(char::is_control), "a terminal obeys {said:?}");
             }
             Output::Publish(_) | Output::Reply { .. } | Output::Exit => {}
-            Output::RunScript { .. } | Output::StartCheck { .. } | Output::ShutdownSessions { .. } => {
+            Output::RunScript { .. }
+            | Output::StartCheck { .. }
+            | Output::ShutdownSessions { .. }
+            | Output::Peer(_) => {
                 panic!("{output:?} is none of this plan's");
             }
         }

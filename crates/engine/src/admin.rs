@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::peers::view::View;
+
 /// What an operator can ask a running daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -49,6 +51,44 @@ pub struct Status {
     pub frontends: Vec<FrontendStatus>,
     /// In the order of the plan.
     pub pools: Vec<PoolStatus>,
+    /// The other balancers that are linked to this one, or should be.
+    #[serde(default)]
+    pub peers: Vec<PeerStatus>,
+    /// Why routers have no peer link, one sentence each.
+    #[serde(default)]
+    pub without_peer_link: Vec<String>,
+}
+
+/// One link to another balancer, and what that balancer tells of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The peer's address.
+    pub address: String,
+    /// The routers that both have, by the names of this node.
+    pub routers: Vec<String>,
+    /// Whether the link is up.
+    pub up: bool,
+    /// `up`, or why it is not, as a phrase.
+    pub link: String,
+    /// How long it has been up, or not.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+    /// What the peer last told of itself.
+    pub told: Option<PeerView>,
+    /// How the peer differs from this node though it should not, one sentence each.
+    pub drift: Vec<String>,
+}
+
+/// What another balancer tells of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its own words.
+    pub view: View,
+    /// How old they are.
+    #[serde(with = "seconds")]
+    pub age: Duration,
+    /// How far its clock is ahead of this node's.
+    pub clock_ahead_ms: i64,
 }
 
 /// What keeps adverts on time.

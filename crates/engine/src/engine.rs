@@ -1,7 +1,8 @@
 //! The engine: routes inputs to the machines and collects what they want done.
 //!
 //! Owns [`Input`], the list of everything the daemon can learn, and [`Output`], the list of everything it can ever do.
-//! It decides nothing itself but the order of a shutdown: VRRP lets go of the addresses, then the daemon exits.
+//! It decides nothing itself but the order of a shutdown: VRRP lets go of the addresses, then the daemon exits. VRRP,
+//! health and peers do not know each other: what one of them needs of another is carried here.
 //!
 //! Use it as a machine with four verbs: give it what happened ([`Engine::handle`]) or that time has passed
 //! ([`Engine::handle_timeout`]), carry out all of [`Engine::poll_output`] in order, and come back no later than
@@ -16,7 +17,10 @@ use crate::admin::{Reply, Request, Status, TimingStatus};
 use crate::event::Event;
 use crate::health::Health;
 use crate::health::check::Verdict;
-use crate::plan::{Plan, ScriptId, ServerId, VirtualAddress, Vrid};
+use crate::peers::reach::OwnReach;
+use crate::peers::view::{RouterView, View};
+use crate::peers::{PeerInput, PeerOptions, PeerOutput, Peers};
+use crate::plan::{Plan, RouterId, ScriptId, ServerId, VirtualAddress, Vrid};
 use crate::serving::Serving;
 use crate::time::{Deadline, Instant, UnixTime};
 use crate::vrrp::Vrrp;
@@ -92,6 +96,8 @@ pub enum Input<'a> {
     },
     /// How the control thread is run: at start.
     Timing(Timing),
+    /// Something happened to a link to another balancer.
+    Peer(PeerInput),
     /// An operator asks; the answer is an [`Output::Reply`] with the same `ticket`.
     Request {
         /// Chosen by the caller.
@@ -120,6 +126,27 @@ pub struct InterfaceState {
     /// Its addresses with their prefix lengths, primary ones first, virtual ones included; those that duplicate address
     /// detection has not cleared yet are left out.
     pub addresses: Vec<(IpAddr, u8)>,
+}
+
+/// How much of what balancers of one group reach this one reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Servers this one reaches.
+    pub reached: usize,
+    /// Servers that any of them reaches.
+    pub of: usize,
+    /// A peer that reaches more.
+    pub peer: IpAddr,
+}
+
+/// One router's place on the LAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
+    pub(crate) router: RouterId,
+    /// Where its adverts leave from.
+    pub(crate) source: Option<IpAddr>,
+    /// The other router it last heard to be active.
+    pub(crate) heard: Option<IpAddr>,
 }
 
 /// What the kernel does with frames while addresses move. It ends by itself after twice
@@ -194,6 +221,8 @@ pub enum Output {
         /// Comes back in [`Input::CheckFinished`].
         attempt: u64,
     },
+    /// Do something about links to other balancers.
+    Peer(PeerOutput),
     /// Give the data plane a new view.
     Publish(Arc<Serving>),
     /// Close the connections of a server.
@@ -220,6 +249,7 @@ pub struct Engine {
     started: Instant,
     vrrp: Vrrp,
     health: Health,
+    peers: Peers,
     outputs: VecDeque<Output>,
     timing: Option<Timing>,
     /// How late the latest of all calls of [`Engine::handle_timeout`] was.
@@ -229,11 +259,18 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that carries out `plan` from `now` on. `seed` decides every random choice it makes.
+    /// An engine that carries out `plan` from `now` on, without links to other balancers. `seed` decides every random
+    /// choice it makes.
     pub fn new(plan: Arc<Plan>, seed: u64, now: Instant) -> Self {
+        Self::with_peers(plan, PeerOptions::default(), seed, now)
+    }
+
+    /// As [`Engine::new`], with links.
+    pub fn with_peers(plan: Arc<Plan>, options: PeerOptions, seed: u64, now: Instant) -> Self {
         let mut engine = Self {
             started: now,
             vrrp: Vrrp::new(&plan, now),
+            peers: Peers::new(Arc::clone(&plan), options, seed, now),
             health: Health::new(plan, seed, now),
             outputs: VecDeque::new(),
             timing: None,
@@ -241,7 +278,7 @@ impl Engine {
             stopping: false,
             exited: false,
         };
-        engine.collect();
+        engine.collect(now);
         engine
     }
 
@@ -265,6 +302,7 @@ impl Engine {
             Input::CheckFinished { server, attempt, verdict } => {
                 self.health.handle_check_finished(server, attempt, verdict, now);
             }
+            Input::Peer(input) => self.peers.handle(input, now),
             Input::Request { ticket, request } => self.handle_request(ticket, request, now),
             Input::Timing(timing) => self.timing = Some(timing),
             Input::Stop => {
@@ -272,7 +310,7 @@ impl Engine {
                 self.vrrp.handle_stop(now);
             }
         }
-        self.collect();
+        self.collect(now);
     }
 
     /// Does what is due at `now`. Calling it early or late is harmless: machines compare clocks.
@@ -281,7 +319,8 @@ impl Engine {
         self.latest = self.latest.max(late.unwrap_or_default());
         self.vrrp.handle_timeout(now);
         self.health.handle_timeout(now);
-        self.collect();
+        self.peers.handle_timeout(now);
+        self.collect(now);
     }
 
     /// The next thing to do, in order; `None` when nothing is left.
@@ -291,7 +330,8 @@ impl Engine {
 
     /// When to call [`Engine::handle_timeout`] at the latest; `None` when nothing will ever be due.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        [self.vrrp.poll_timeout(), self.health.poll_timeout()].into_iter().flatten().min()
+        let machines = [self.vrrp.poll_timeout(), self.health.poll_timeout(), self.peers.poll_timeout()];
+        machines.into_iter().flatten().min()
     }
 
     /// The view that the data plane should have now; [`Output::Publish`] brings the next ones.
@@ -315,6 +355,8 @@ impl Engine {
             scripts: self.vrrp.script_status(now),
             frontends: self.health.frontend_status(),
             pools: self.health.pool_status(now),
+            peers: self.peers.status(now),
+            without_peer_link: self.peers.without_link(),
         }
     }
 
@@ -333,13 +375,58 @@ impl Engine {
         self.outputs.push_back(Output::Reply { ticket, reply });
     }
 
-    /// Drains the machines: VRRP first, because its adverts are the ones in a hurry.
-    fn collect(&mut self) {
+    /// Lets the machines tell each other, and drains them: VRRP first, because its adverts are the ones in a hurry.
+    fn collect(&mut self, now: Instant) {
+        if self.peers.is_on() {
+            self.introduce_peers(now);
+        }
         self.outputs.extend(std::iter::from_fn(|| self.vrrp.poll_output()));
         self.outputs.extend(std::iter::from_fn(|| self.health.poll_output()));
+        self.outputs.extend(std::iter::from_fn(|| self.peers.poll_output()));
         if self.stopping && !self.exited && self.vrrp.has_let_go() {
             self.exited = true;
             self.outputs.push_back(Output::Exit);
         }
+    }
+
+    /// Carries to VRRP which peers are gone and what health is worth, and to the peers how this node is.
+    fn introduce_peers(&mut self, now: Instant) {
+        self.peers.handle_whereabouts(self.vrrp.whereabouts(), now);
+        while let Some(gone) = self.peers.poll_gone() {
+            self.vrrp.handle_peer_gone(gone.peer, &gone.routers, now);
+        }
+        let changed = self.vrrp.has_news() | self.health.has_news();
+        if changed || self.peers.wants_own(now) {
+            let (view, reach) = self.own_view(now);
+            self.peers.handle_own(view, reach, now);
+            for (router, share) in self.peers.shares(now) {
+                self.vrrp.handle_share(router, share, now);
+            }
+        }
+    }
+
+    /// This node as it tells its peers of itself.
+    fn own_view(&self, now: Instant) -> (View, OwnReach) {
+        let routers = self.vrrp.router_status(now).into_iter().map(|router| RouterView {
+            name: router.name,
+            vrid: router.vrid,
+            interface: router.interface,
+            state: router.state,
+            priority: router.priority,
+            effective_priority: router.effective_priority,
+            why: router.reason,
+        });
+        let (mut reach, mut reaches) = (OwnReach::default(), Vec::new());
+        for server in self.health.checked_servers() {
+            if server.proven {
+                reaches.push(server.name.clone());
+            }
+            if server.usable {
+                reach.reached.insert(server.name.clone());
+            }
+            reach.servers.insert(server.name);
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        (View { version, routers: routers.collect(), reaches, ..View::default() }, reach)
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::health::event::HealthEvent;
+use crate::peers::event::PeersEvent;
 use crate::vrrp::event::VrrpEvent;
 
 /// Something worth saying.
@@ -18,6 +19,8 @@ pub enum Event {
     Vrrp(VrrpEvent),
     /// About a server or a pool.
     Health(HealthEvent),
+    /// About the links to other balancers.
+    Peers(PeersEvent),
 }
 
 /// How much an event matters to somebody woken by it.
@@ -39,6 +42,7 @@ impl Event {
         match self {
             Self::Vrrp(event) => event.severity(),
             Self::Health(event) => event.severity(),
+            Self::Peers(event) => event.severity(),
         }
     }
 }
@@ -48,6 +52,7 @@ impl fmt::Display for Event {
         match self {
             Self::Vrrp(event) => event.fmt(f),
             Self::Health(event) => event.fmt(f),
+            Self::Peers(event) => event.fmt(f),
         }
     }
 }

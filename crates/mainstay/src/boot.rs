@@ -10,16 +10,18 @@ use std::sync::Arc;
 use std::thread;
 
 use mainstay_engine::config::diagnostic::Level;
+use mainstay_engine::peers::PeerOptions;
 use mainstay_engine::{Engine, Plan};
 use tokio::runtime::{self, Runtime};
 
 use crate::admin::server::AdminSocket;
 use crate::checks::Checks;
-use crate::cli::{Exit, RunArgs, contents};
+use crate::cli::{Exit, PeerArgs, RunArgs, contents};
 use crate::configuration::{Configuration, ConfigurationArgs, Purpose};
 use crate::control::{Command, CommandBox, Control, Vrrp};
 use crate::mailbox::{Inbox, mailbox};
 use crate::net::{Network, Orders};
+use crate::peer_link::PeerLinks;
 use crate::proxy::{Listeners, Proxy};
 use crate::scripts::{Probe, Scripts};
 use crate::{clock, diagnostics, log, net, resources, signals};
@@ -60,7 +62,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let socket = AdminSocket::bind(&args.socket.path)?;
     let runtime = service_threads().map_err(|error| format!("cannot start threads: {error}"))?;
     let (mailbox, inbox) = mailbox().map_err(|error| format!("cannot make a mailbox: {error}"))?;
-    let control = make_control(&plan, &runtime, &mailbox, inbox, memory)?;
+    let control = make_control(&plan, &args.peers, &runtime, &mailbox, inbox, memory)?;
     let socket = socket
         .serve(runtime.handle(), mailbox.clone())
         .map_err(|error| format!("cannot answer operators: {error}"))?;
@@ -105,6 +107,7 @@ fn service_threads() -> io::Result<Runtime> {
 
 fn make_control(
     plan: &Arc<Plan>,
+    peers: &PeerArgs,
     runtime: &Runtime,
     mailbox: &CommandBox,
     inbox: Inbox<Command>,
@@ -120,7 +123,13 @@ fn make_control(
     let now = clock::now();
     // Spreads checks; any number that differs between balancers will do.
     let seed = now.as_nanos() ^ u64::from(std::process::id()).rotate_left(32);
-    let engine = Engine::new(Arc::clone(plan), seed, now);
+    let options = PeerOptions { link: !peers.no_peer_link, follow_health: !peers.no_health_priority };
+    let engine = Engine::with_peers(Arc::clone(plan), options, seed, now);
+    let post = mailbox.clone();
+    let report = Arc::new(move |input| post.post(Command::Peer(input)));
+    let linked = options.link && !plan.routers.is_empty();
+    let peer_links =
+        linked.then(|| PeerLinks::new(runtime.handle().clone(), plan, peers.peer_link_port, report));
     let proxy = if plan.frontends.is_empty() {
         None
     } else {
@@ -133,7 +142,8 @@ fn make_control(
         Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
     let scripts = Scripts::new(runtime.handle().clone(), plan, probe.as_ref(), report)?;
     let vrrp = if plan.routers.is_empty() { None } else { Some(make_vrrp(plan, mailbox, memory)?) };
-    Ok(Control { engine, vrrp, proxy, checks, inbox, scripts, waiting: BTreeMap::new(), last_ticket: 0 })
+    let waiting = BTreeMap::new();
+    Ok(Control { engine, vrrp, proxy, checks, inbox, scripts, peer_links, waiting, last_ticket: 0 })
 }
 
 fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> Result<Vrrp, String> {

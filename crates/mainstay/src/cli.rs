@@ -14,7 +14,7 @@ use crate::admin::{self, client};
 use crate::configuration::{self, Configuration, ConfigurationArgs, Findings, Purpose};
 use crate::diagnostics::{self, Format};
 use crate::log::LogFormat;
-use crate::{boot, lab, status};
+use crate::{boot, lab, peer_link, status};
 
 /// Keeps a Kubernetes API endpoint up: TCP balancing, health checks and VRRP in one daemon.
 #[derive(Debug, Parser)]
@@ -77,9 +77,26 @@ pub struct RunArgs {
     /// Where to answer operators.
     #[command(flatten)]
     pub socket: SocketArgs,
+    /// How to tell other balancers of this one.
+    #[command(flatten)]
+    pub peers: PeerArgs,
     /// How log lines on standard error look
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+/// Options about the other balancers of a group.
+#[derive(Debug, Args)]
+pub struct PeerArgs {
+    /// TCP port for links to other mainstay balancers of the same group; the same on all of them
+    #[arg(long, value_name = "PORT", default_value_t = peer_link::DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub peer_link_port: u16,
+    /// Have no links to other balancers: a dead one is missed by its adverts only
+    #[arg(long)]
+    pub no_peer_link: bool,
+    /// Keep the priority as it is, also when another balancer reaches servers that this one does not
+    #[arg(long)]
+    pub no_health_priority: bool,
 }
 
 /// Options of `mainstay check`.

@@ -23,6 +23,12 @@ pub fn wall() -> UnixTime {
     UnixTime::new(SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO))
 }
 
+/// As [`wall`], in milliseconds since 1970.
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

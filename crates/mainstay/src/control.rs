@@ -12,6 +12,7 @@ use std::time::Duration;
 use mainstay_engine::admin::{Reply, Request};
 use mainstay_engine::engine::Timing;
 use mainstay_engine::health::check::Verdict;
+use mainstay_engine::peers::PeerInput;
 use mainstay_engine::plan::{ScriptId, ServerId, VirtualAddress};
 use mainstay_engine::vrrp::track::ScriptOutcome;
 use mainstay_engine::{Engine, Input, Output};
@@ -23,6 +24,7 @@ use tokio::sync::oneshot;
 use crate::checks::Checks;
 use crate::mailbox::{Inbox, Mailbox};
 use crate::net::{Adverts, Finding, Order, Orders, Report};
+use crate::peer_link::PeerLinks;
 use crate::proxy::Proxy;
 use crate::realtime::{self, Breather};
 use crate::scripts::Scripts;
@@ -31,7 +33,7 @@ use crate::{clock, log, systemd};
 /// What other threads tell the control thread.
 ///
 /// The queue needs no bound: every check and script has one attempt under way at most, every admin connection one
-/// request, and an order to the network one report.
+/// request, and an order to the network one report. Peer links bound how often each of them reports.
 #[derive(Debug)]
 pub enum Command {
     /// A check ended.
@@ -54,6 +56,8 @@ pub enum Command {
     },
     /// Something happened to interfaces or addresses.
     Network(Report),
+    /// Something happened to a peer link.
+    Peer(PeerInput),
     /// An operator asks.
     Request {
         /// What.
@@ -94,6 +98,8 @@ pub struct Control {
     pub inbox: Inbox<Command>,
     /// Runs tracked scripts.
     pub scripts: Scripts,
+    /// Links to other balancers; only a plan with routers needs them.
+    pub peer_links: Option<PeerLinks>,
     /// Operators who wait for an answer, by ticket.
     pub waiting: BTreeMap<u64, oneshot::Sender<Reply>>,
     /// The ticket given last.
@@ -200,6 +206,7 @@ impl Control {
                     self.take_report(report);
                     continue;
                 }
+                Command::Peer(input) => Input::Peer(input),
                 Command::Request { request, answer } => {
                     self.last_ticket = self.last_ticket.wrapping_add(1);
                     self.waiting.insert(self.last_ticket, answer);
@@ -235,6 +242,11 @@ impl Control {
                 }
                 Output::RunScript { script, run } => self.scripts.start(script, run),
                 Output::StartCheck { server, attempt } => self.checks.start(server, attempt),
+                Output::Peer(output) => {
+                    if let Some(links) = &mut self.peer_links {
+                        links.carry_out(output);
+                    }
+                }
                 Output::Publish(serving) => {
                     if let Some(proxy) = &self.proxy {
                         proxy.publish(serving);

@@ -13,6 +13,7 @@ pub mod lab;
 pub mod log;
 pub mod mailbox;
 pub mod net;
+pub mod peer_link;
 pub mod proxy;
 pub mod realtime;
 pub mod resources;

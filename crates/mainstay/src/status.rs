@@ -2,6 +2,8 @@
 //!
 //! Owns the text rendering of a [`Status`].
 
+mod peers;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ pub fn render(status: &Status, colour: bool) -> String {
         text.push('\n');
         render_pool(&mut text, pool, paint);
     }
+    peers::render(&mut text, &status.peers, &status.without_peer_link, paint);
     text
 }
 

@@ -24,7 +24,7 @@ const OUTSIDE: [&str; 9] = [
 ];
 
 /// Who must not know whom: `(files below, words that must not occur there, why)`.
-const DIRECTIONS: [(&str, &[&str], &str); 9] = [
+const DIRECTIONS: [(&str, &[&str], &str); 11] = [
     (
         "crates/engine/src/plan.rs",
         &["crate::config", "crate::engine", "crate::vrrp", "crate::health"],
@@ -41,11 +41,20 @@ const DIRECTIONS: [(&str, &[&str], &str); 9] = [
         &["crate::engine", "crate::vrrp", "crate::health", "crate::balance"],
         "languages make a plan",
     ),
-    ("crates/engine/src/health", &["crate::vrrp", "crate::config"], "VRRP and health meet in the engine"),
+    (
+        "crates/engine/src/health",
+        &["crate::vrrp", "crate::config", "crate::peers"],
+        "VRRP and health meet in the engine",
+    ),
     (
         "crates/engine/src/vrrp",
-        &["crate::health", "crate::config", "crate::balance"],
+        &["crate::health", "crate::config", "crate::balance", "crate::peers"],
         "VRRP and health meet in the engine",
+    ),
+    (
+        "crates/engine/src/peers",
+        &["crate::vrrp", "crate::health", "crate::config", "crate::balance"],
+        "peers inform through the engine",
     ),
     (
         "crates/mainstay/src/proxy",
@@ -56,6 +65,11 @@ const DIRECTIONS: [(&str, &[&str], &str); 9] = [
         "crates/mainstay/src/net",
         &["crate::proxy", "crate::control", "crate::checks", "crate::lab"],
         "sockets know no policy",
+    ),
+    (
+        "crates/mainstay/src/peer_link",
+        &["crate::net", "crate::control", "crate::proxy", "crate::checks", "crate::lab"],
+        "a link reports and decides nothing",
     ),
     (
         "crates/mainstay/src/checks",

@@ -5,9 +5,8 @@
 
 pub mod check;
 pub mod event;
-mod jitter;
 mod server;
-mod status;
+pub mod status;
 mod view;
 
 use std::collections::VecDeque;
@@ -18,9 +17,9 @@ use crate::Event;
 use crate::engine::Output;
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::event::HealthEvent;
-use crate::health::jitter::Jitter;
 use crate::health::server::{Change, ServerHealth};
 use crate::health::view::PoolLoads;
+use crate::jitter::Jitter;
 use crate::limits::FIRST_CHECKS;
 use crate::plan::{Plan, PoolId, ServerId, ServerIndex};
 use crate::serving::{PoolView, Serving};
@@ -131,6 +130,11 @@ impl Health {
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Whether there is something to say.
+    pub(crate) fn has_news(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Event(_)))
     }
 
     /// When something is due next.

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::health::check::{CheckStatus, Verdict};
-use crate::health::jitter::Jitter;
 use crate::health::view::{Capacity, Warmth};
+use crate::jitter::Jitter;
 use crate::limits::{CHECK_RESULT_GRACE, SLOW_START_STEP, SLOW_START_STEPS};
 use crate::plan::{Check, Server};
 use crate::serving::WEIGHT_SCALE;

@@ -5,11 +5,38 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::admin::{FrontendStatus, PoolStatus, ServerStatus};
 use crate::health::Health;
 use crate::health::server::{ServerHealth, State};
-use crate::plan::{Algorithm, Server};
+use crate::plan::{Algorithm, Server, ServerId};
 use crate::serving::{ServerView, WEIGHT_SCALE};
 use crate::time::Instant;
 
+/// What checks say of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedServer {
+    /// `pool/server`.
+    pub name: String,
+    /// Whether it takes connections.
+    pub usable: bool,
+    /// Whether a check passed; before the first, a server is trusted.
+    pub proven: bool,
+}
+
 impl Health {
+    /// Every server that is checked and not in maintenance.
+    pub fn checked_servers(&self) -> impl Iterator<Item = CheckedServer> {
+        let name = |(id, server): (ServerId, &Server)| {
+            let pool = self.plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
+            format!("{pool}/{}", server.name)
+        };
+        let servers = self.plan.servers().zip(self.machines());
+        let checked =
+            servers.filter(|(_, machine)| !matches!(machine.state(), State::Maintenance | State::Unchecked));
+        checked.map(move |(server, machine)| CheckedServer {
+            name: name(server),
+            usable: machine.state().usable(),
+            proven: matches!(machine.state(), State::Up { .. }),
+        })
+    }
+
     /// One for each frontend of the plan.
     pub fn frontend_status(&self) -> Vec<FrontendStatus> {
         self.plan

@@ -33,6 +33,13 @@ pub enum VrrpEvent {
         /// What is wrong.
         reason: String,
     },
+    /// A backup asked the active router, whose process seems to have ended, whether it lives.
+    ActiveChallenged {
+        /// The router's name.
+        router: String,
+        /// The active router's address.
+        peer: IpAddr,
+    },
     /// A router slept through its peers' patience and started over as a backup.
     Overslept {
         /// The router's name.
@@ -184,6 +191,7 @@ impl VrrpEvent {
         match self {
             Self::BecameActive { .. }
             | Self::BecameBackup { .. }
+            | Self::ActiveChallenged { .. }
             | Self::HandingOver { .. }
             | Self::HandedOver { successor: Some(_), .. }
             | Self::Resumed { .. }
@@ -215,6 +223,9 @@ impl fmt::Display for VrrpEvent {
             Self::BecameActive { router, reason } => write!(f, "router {router} is active {reason}"),
             Self::BecameBackup { router, reason } => write!(f, "router {router} is a backup {reason}"),
             Self::Fault { router, reason } => write!(f, "router {router} cannot take part: {reason}"),
+            Self::ActiveChallenged { router, peer } => {
+                write!(f, "router {router} asks {peer}, whose process seems to have ended, whether it lives")
+            }
             Self::Overslept { router, late } => write!(
                 f,
                 "router {router} woke {late:.3} s late, past its peers' patience, and starts over as a backup"

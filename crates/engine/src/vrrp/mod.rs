@@ -10,8 +10,9 @@ mod ip;
 pub mod packet;
 mod phrase;
 mod router;
+mod share;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod track;
 
 use std::collections::VecDeque;
@@ -20,8 +21,10 @@ use std::net::IpAddr;
 use self::router::{Conditions, Link, Router};
 use self::track::{Interfaces, ScriptOutcome, Scripts};
 use crate::admin::{RouterStatus, ScriptStatus};
-use crate::engine::{InterfaceState, Output};
-use crate::plan::{Delivery, Family, Plan, Priority, Router as Config, ScriptId, VirtualAddress, Vrid};
+use crate::engine::{InterfaceState, Output, Share, Whereabouts};
+use crate::plan::{
+    Delivery, Family, Plan, Priority, Router as Config, RouterId, ScriptId, VirtualAddress, Vrid,
+};
 use crate::time::{Deadline, Instant, UnixTime, WallClock};
 
 /// All virtual routers of a plan.
@@ -30,6 +33,8 @@ pub struct Vrrp {
     routers: Vec<Router>,
     scripts: Scripts,
     interfaces: Interfaces,
+    /// What this node reaches of what each router's group reaches, if that is less than all of it.
+    shares: Vec<Option<Share>>,
     outputs: VecDeque<Output>,
 }
 
@@ -40,9 +45,10 @@ impl Vrrp {
         let routers = plan
             .routers
             .iter()
-            .map(|config| Router::new(config.clone(), conditions(config, &scripts, &interfaces), now))
+            .map(|config| Router::new(config.clone(), conditions(config, &scripts, &interfaces, None), now))
             .collect();
-        let mut vrrp = Self { routers, scripts, interfaces, outputs: VecDeque::new() };
+        let shares = vec![None; plan.routers.len()];
+        let mut vrrp = Self { routers, scripts, interfaces, shares, outputs: VecDeque::new() };
         vrrp.run_scripts(now);
         vrrp
     }
@@ -132,6 +138,39 @@ impl Vrrp {
         self.apply_conditions(now);
     }
 
+    /// Takes in that a peer's process seems to have ended: `concerned` routers that follow it ask whether it has.
+    pub(crate) fn handle_peer_gone(&mut self, peer: IpAddr, concerned: &[RouterId], now: Instant) {
+        for (id, router) in (0..).map(RouterId).zip(&mut self.routers) {
+            if concerned.contains(&id) {
+                router.challenge(peer, now);
+            }
+        }
+    }
+
+    /// Takes in how much of what its group reaches this node reaches; `None` is all of it.
+    pub(crate) fn handle_share(&mut self, router: RouterId, share: Option<Share>, now: Instant) {
+        let Some(known) = self.shares.get_mut(usize::from(router.0)) else { return };
+        if std::mem::replace(known, share) != share {
+            self.apply_conditions(now);
+        }
+    }
+
+    /// Where every router is, in the order of the plan.
+    pub(crate) fn whereabouts(&self) -> impl Iterator<Item = Whereabouts> {
+        let routers = (0..).map(RouterId).zip(&self.routers);
+        routers.map(|(router, machine)| Whereabouts {
+            router,
+            source: machine.source(),
+            heard: machine.heard(),
+        })
+    }
+
+    /// Whether there is something to say.
+    pub(crate) fn has_news(&self) -> bool {
+        let own = self.outputs.iter().any(|output| matches!(output, Output::Event(_)));
+        own || self.routers.iter().any(Router::has_news)
+    }
+
     /// Gives the addresses to a peer, make before break, and stays a backup of last resort.
     ///
     /// # Errors
@@ -207,8 +246,8 @@ impl Vrrp {
     }
 
     fn apply_conditions(&mut self, now: Instant) {
-        for router in &mut self.routers {
-            let conditions = conditions(router.config(), &self.scripts, &self.interfaces);
+        for (router, share) in self.routers.iter_mut().zip(&self.shares) {
+            let conditions = conditions(router.config(), &self.scripts, &self.interfaces, *share);
             router.handle_conditions(conditions, now);
         }
     }
@@ -219,8 +258,14 @@ fn is_for(config: &Config, sender: IpAddr, vrid: Vrid) -> bool {
     config.vrid == vrid && config.family() == Family::of(sender)
 }
 
-fn conditions(config: &Config, scripts: &Scripts, interfaces: &Interfaces) -> Conditions {
-    Conditions { link: link(config, interfaces), tracking: track::tracking(config, scripts, interfaces) }
+fn conditions(
+    config: &Config,
+    scripts: &Scripts,
+    interfaces: &Interfaces,
+    share: Option<Share>,
+) -> Conditions {
+    let tracking = share::apply(share, track::tracking(config, scripts, interfaces));
+    Conditions { link: link(config, interfaces), tracking }
 }
 
 /// What a router's own interface allows.

@@ -286,6 +286,7 @@ impl Node {
             Output::Exit => turn.exit = true,
             Output::Publish(_) | Output::Event(_) => {}
             Output::StartCheck { .. } | Output::ShutdownSessions { .. } => panic!("there are no servers"),
+            Output::Peer(_) => panic!("there are no links"),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::engine::{HandOverRules, InterfaceState};
+use mainstay_engine::peers::PeerOptions;
 use mainstay_engine::plan::{
     AnnouncePolicy, Authentication, Delivery, Plan, Preempt, Priority, Router, Scope, Version,
     VirtualAddress, Vrid,
@@ -76,9 +77,15 @@ pub(crate) struct Bench {
 impl Bench {
     /// A daemon that has just started and has not looked at its interface.
     pub(crate) fn unaware(config: Router) -> Self {
+        Self::with_peers(Plan { routers: vec![config], ..Plan::default() }, PeerOptions::default())
+    }
+
+    /// As [`Bench::unaware`], with a whole plan that has one router.
+    pub(crate) fn with_peers(plan: Plan, options: PeerOptions) -> Self {
         let now = Instant::from_nanos(1_000_000_000_000);
-        let plan = Plan { routers: vec![config.clone()], ..Plan::default() };
-        let mut bench = Self { engine: Engine::new(Arc::new(plan), 1, now), now, config, done: Vec::new() };
+        let config = plan.routers[0].clone();
+        let engine = Engine::with_peers(Arc::new(plan), options, 1, now);
+        let mut bench = Self { engine, now, config, done: Vec::new() };
         bench.collect();
         bench
     }

@@ -3,4 +3,5 @@
 mod bench;
 mod delivery;
 mod moves;
+mod peer_link;
 mod rfc;

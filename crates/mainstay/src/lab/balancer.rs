@@ -237,7 +237,15 @@ impl Balancer {
     /// # Errors
     /// A process cannot be signalled.
     pub fn ask_to_stop(&self) -> Result<()> {
-        self.main_processes().into_iter().try_for_each(|process| signal(process, Signal::SIGTERM))
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// Sends a signal to the main process of each daemon.
+    ///
+    /// # Errors
+    /// A process cannot be signalled.
+    pub fn signal(&self, sent: Signal) -> Result<()> {
+        self.main_processes().into_iter().try_for_each(|process| signal(process, sent))
     }
 
     /// Waits until the daemons that were asked to end have ended.

@@ -53,6 +53,7 @@ impl Router {
             // It gave its addresses away already; the connections it keeps them for still have their time.
             State::Backup if self.addresses.drains() => {
                 self.timers.clear(Timer::ActiveDown);
+                self.timers.clear(Timer::Challenge);
                 self.enter(State::Stopped, STOPPED.to_owned(), now);
             }
             State::Initialize | State::Backup | State::Active | State::Fault => self.stop(now),
@@ -150,6 +151,7 @@ impl Router {
     fn hand_over(&mut self, purpose: Purpose, now: Instant) {
         // Announcing the addresses again would take them back from the successor.
         self.timers.clear(Timer::SecondBurst);
+        self.timers.clear(Timer::AfterDeathBurst);
         self.timers.clear(Timer::LowerPriorityBurst);
         self.timers.clear(Timer::Refresh);
         self.enter(State::HandingOver(HandOver { purpose, started: now }), String::new(), now);

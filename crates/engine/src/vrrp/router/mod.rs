@@ -1,8 +1,8 @@
 //! One virtual router: RFC 9568 §6.4, as Keepalived lives it where the two differ.
 //!
 //! Owns [`Router`], its states and the ways between them. `receive` judges adverts, `authenticate` their signatures,
-//! `addresses` keeps the virtual addresses, `hand_over` gives them away, `drain` lets old connections end where they
-//! began, `timers` says when things are due, `status` explains it all.
+//! `addresses` keeps the virtual addresses, `hand_over` gives them away, `challenge` asks an active router whether it
+//! lives, `drain` lets old connections end where they began, `timers` says when things are due, `status` explains it all.
 //!
 //! ```text
 //!   Initialize --> Backup <--> Active --> HandingOver --> Backup | Stopped
@@ -13,6 +13,7 @@
 
 mod addresses;
 mod authenticate;
+mod challenge;
 mod drain;
 mod hand_over;
 mod receive;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use self::addresses::Addresses;
 use self::authenticate::authenticator;
+use self::challenge::Challenge;
 use self::hand_over::{HandOver, Purpose};
 use self::receive::Counters;
 use self::timers::{Timer, Timers};
@@ -59,6 +61,10 @@ pub(crate) struct Router {
     preempt_from: Option<Instant>,
     /// Since when an operator wants this router to be the last resort.
     standing_by: Option<Instant>,
+    /// The question to the active router that is under way.
+    challenge: Option<Challenge>,
+    /// Who last asked this router whether it lives, and when.
+    challenged: Option<(IpAddr, Instant)>,
     /// When the latest advert was sent.
     advertised: Instant,
     /// The identification of the latest IP header.
@@ -143,6 +149,8 @@ impl Router {
             heard_checksum: None,
             preempt_from: None,
             standing_by: None,
+            challenge: None,
+            challenged: None,
             advertised: now,
             identification: 0,
             addresses: Addresses::default(),
@@ -213,15 +221,35 @@ impl Router {
         self.timers.next()
     }
 
+    /// Whether there is something to say.
+    pub(crate) fn has_news(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Event(_)))
+    }
+
+    /// Where its adverts leave from.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        match self.conditions.link {
+            Link::Usable(source) => Some(source),
+            Link::Unknown | Link::Unusable(_) => None,
+        }
+    }
+
+    /// The other router that it last heard to be active.
+    pub(crate) fn heard(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.address)
+    }
+
     fn expire(&mut self, timer: Timer, now: Instant) {
         match timer {
             Timer::ActiveDown => self.take_over(now),
+            Timer::Challenge => self.judge_challenge(now),
             Timer::Advert => match self.state {
                 State::HandingOver(_) => self.advertise(Priority::RELEASE, now),
                 _ => self.advertise(self.priority(), now),
             },
             Timer::Renewal => self.renew_addresses(now),
             Timer::SecondBurst => self.announce(self.config.announce.repeat),
+            Timer::AfterDeathBurst => self.announce(self.config.announce.repeat),
             Timer::Refresh => self.refresh_announcements(now),
             Timer::LowerPriorityBurst => self.announce(self.config.announce.lower_priority_repeat),
             Timer::HandOverBound => self.give_up_waiting(now),
@@ -398,11 +426,18 @@ impl Router {
     }
 
     fn transmit(&mut self, priority: Priority, now: Instant) {
-        let Link::Usable(source) = self.conditions.link else { return };
         let (destinations, ttl) = match &self.config.delivery {
             Delivery::Multicast { group } => (vec![*group], LAN_TTL),
-            Delivery::Unicast { peers, ttl, .. } => (peers.iter().map(|peer| peer.address).collect(), *ttl),
+            Delivery::Unicast { peers, ttl, .. } => {
+                (peers.iter().map(|peer| peer.address).collect::<Vec<_>>(), *ttl)
+            }
         };
+        self.transmit_to(destinations, ttl, priority, now);
+    }
+
+    /// As [`Router::transmit`], to some of its peers.
+    fn transmit_to(&mut self, destinations: Vec<IpAddr>, ttl: u8, priority: Priority, now: Instant) {
+        let Link::Usable(source) = self.conditions.link else { return };
         let to_nobody = Advert {
             source,
             destination: self.nobody(),
@@ -484,6 +519,10 @@ impl Router {
         let owner = matches!(self.state, State::Active | State::HandingOver(_));
         debug_assert_eq!(self.addresses.held(), owner, "addresses are held exactly by an active router");
         debug_assert_eq!(self.timers.is_set(Timer::Advert), owner, "exactly an active router advertises");
+        debug_assert!(
+            !self.timers.is_set(Timer::Challenge) || self.state == State::Backup,
+            "only a backup asks"
+        );
         debug_assert!(!(self.addresses.drains() && owner), "what is owned does not drain");
         debug_assert_eq!(self.timers.is_set(Timer::DrainEnd), self.has_hand_over_rules, "every drain ends");
         debug_assert_eq!(

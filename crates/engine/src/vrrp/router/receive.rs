@@ -199,6 +199,9 @@ impl Router {
 
     /// RFC 9568 §6.4.2.
     fn hear_as_backup(&mut self, advert: &Advert, now: Instant) {
+        if self.overhears_challenge(advert, now) {
+            return;
+        }
         if advert.priority == Priority::RELEASE {
             // By the interval of the one who lets go, also if this router never followed it: that one waits no longer.
             // "Sooner": one who hands over says so again and again, which must not put the takeover off.
@@ -229,6 +232,9 @@ impl Router {
             return;
         }
         let Advert { source, priority, .. } = *advert;
+        if self.is_challenged_by(advert, now) {
+            return self.advertise(own, now);
+        }
         if self.complaints.worth_saying("also_active", source, &priority.to_string(), now) {
             let router = self.config.name.clone();
             self.say(VrrpEvent::PeerAlsoActive { router, peer: source, priority });

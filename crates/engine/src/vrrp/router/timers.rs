@@ -10,12 +10,16 @@ use crate::time::{Deadline, Instant};
 pub(super) enum Timer {
     /// `Active_Down_Timer` (RFC 9568 §6.2): the active router has been silent for too long.
     ActiveDown,
+    /// The end of patience with an active router that is asked whether it lives.
+    Challenge,
     /// `Adver_Timer` (RFC 9568 §6.2).
     Advert,
     /// Renewal of the addresses' lifetimes.
     Renewal,
     /// The second burst of announcements after becoming active.
     SecondBurst,
+    /// The burst of announcements when the addresses of a dead predecessor have expired.
+    AfterDeathBurst,
     /// The second burst of announcements after a lower-priority advert.
     LowerPriorityBurst,
     /// The refresh of announcements while active.
@@ -32,9 +36,11 @@ impl Timer {
     const fn why(self) -> &'static str {
         match self {
             Self::ActiveDown => "silence of the active router",
+            Self::Challenge => "answer to a challenge",
             Self::Advert => "advert",
             Self::Renewal => "renewal of addresses",
             Self::SecondBurst => "second announcement",
+            Self::AfterDeathBurst => "announcement after a death",
             Self::LowerPriorityBurst => "second announcement after a lower-priority advert",
             Self::Refresh => "refresh of announcements",
             Self::HandOverBound => "bound of the hand-over",

@@ -49,6 +49,8 @@ pub(super) fn lower_instance(
     let version = version_over(family, version, &fields, diagnostics);
     let (source, delivery) = lower_delivery(&fields, family, globals, diagnostics);
     let advert_interval = advert_interval(&fields, version, diagnostics);
+    let authentication =
+        lower_authentication(&fields, version, advert_interval, surroundings, diagnostics);
     let router = Router {
         name: name.text.clone(),
         // An instance without one was reported, and is dropped below.
@@ -61,8 +63,8 @@ pub(super) fn lower_instance(
         checksum: checksum(&fields, diagnostics),
         missed_adverts: fields.integer("down_timer_adverts").unwrap_or(globals.missed_adverts),
         trusts_active_router: fields.flag_or("skip_check_adv_addr", globals.trusts_active_router),
-        authentication: lower_authentication(&fields, version, advert_interval, surroundings, diagnostics),
-        link_secret: link_secret(&fields),
+        link_secret: link_secret(&fields, &authentication),
+        authentication,
         preempt: preempt(&fields, starts_active, diagnostics),
         addresses,
         excluded_addresses,

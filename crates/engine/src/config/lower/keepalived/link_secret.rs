@@ -2,11 +2,14 @@
 
 use super::fields::Fields;
 use crate::config::keepalived::keywords::Place;
-use crate::plan::LinkSecret;
+use crate::plan::{Authentication, LinkSecret};
 
-/// The whole password as it is written, whatever becomes of it on the wire: adverts carry eight bytes of it in version 2
-/// and nothing in version 3.
-pub(super) fn link_secret(instance: &Fields<'_>) -> Option<LinkSecret> {
+/// The key that signs adverts, or the whole password as it is written, whatever becomes of it on the wire: adverts carry
+/// eight bytes of it in version 2 and nothing in version 3.
+pub(super) fn link_secret(instance: &Fields<'_>, authentication: &Authentication) -> Option<LinkSecret> {
+    if let Authentication::Hmac(hmac) = authentication {
+        return LinkSecret::new(hmac.active.bytes().to_vec());
+    }
     // What is wrong with the block is said where adverts' authentication is read.
     let fields = Fields::read(Place::Authentication, instance.inside("authentication"), &mut Vec::new());
     let password = fields.last("auth_pass")?.values.first()?;

@@ -1,28 +1,28 @@
-//! The random part of check times, from a seed.
+//! The random part of times, from a seed.
 
 use std::time::Duration;
 
 /// A source of numbers that look random and depend on its seed only (SplitMix64).
 #[derive(Debug)]
-pub(super) struct Jitter {
+pub(crate) struct Jitter {
     state: u64,
-    /// `spread-checks`: how far a time may move, in percent.
+    /// How far a time may move, in percent.
     percent: u8,
 }
 
 impl Jitter {
-    pub(super) const fn new(seed: u64, percent: u8) -> Self {
+    pub(crate) const fn new(seed: u64, percent: u8) -> Self {
         Self { state: seed, percent }
     }
 
-    /// `interval` moved by up to `spread-checks` percent of it, up or down.
-    pub(super) fn spread(&mut self, interval: Duration) -> Duration {
+    /// `interval` moved by up to its percentage, up or down.
+    pub(crate) fn spread(&mut self, interval: Duration) -> Duration {
         let reach = interval * u32::from(self.percent) / 100;
         (interval + self.below(reach * 2)).saturating_sub(reach)
     }
 
     /// A span from zero up to `bound`.
-    pub(super) fn below(&mut self, bound: Duration) -> Duration {
+    pub(crate) fn below(&mut self, bound: Duration) -> Duration {
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(self.next().checked_rem(nanos.saturating_add(1)).unwrap_or(0))
     }

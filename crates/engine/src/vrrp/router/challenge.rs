@@ -1,0 +1,91 @@
+//! The question to an active router whose process seems to have ended (docs/adr/0003).
+//!
+//! Its kernel closed the peer link and refuses a new one, which a firewall can feign. So the router itself is asked: an
+//! advert of the lowest priority is one that every living active router answers at once (RFC 9568 §6.4.3). Silence, on
+//! top of a link that was closed and refused, is a dead process; the three adverts that RFC 9568 waits for are then not
+//! worth waiting for. An answer ends it: nothing has happened.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Delivery, LAN_TTL, Priority, Router, State, Timer};
+use crate::limits;
+use crate::time::Instant;
+use crate::vrrp::event::VrrpEvent;
+use crate::vrrp::packet::Advert;
+use crate::vrrp::phrase::Span;
+
+/// How long any living router may take to answer.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Added in part, by priority, so that of several backups the best one takes over (as `Skew_Time`, RFC 9568 §6.1).
+const LONGEST_SKEW: Duration = Duration::from_millis(20);
+
+/// When the addresses of a process that died just now are gone: their lifetime, and what a kernel may be late.
+const AFTER_DEATH: Duration = limits::ADDRESS_LIFETIME.saturating_add(Duration::from_millis(250));
+
+/// A challenge under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Challenge {
+    peer: IpAddr,
+    sent: Instant,
+}
+
+impl Router {
+    /// Asks the active router whether it lives, if it is `peer` that this router follows.
+    pub(crate) fn challenge(&mut self, peer: IpAddr, now: Instant) {
+        self.listen_again_if_overslept(now);
+        let follows = self.peer.is_some_and(|active| {
+            let lately = now.since(active.heard) < self.master_down();
+            active.address == peer && active.priority != Priority::RELEASE && lately
+        });
+        if self.state != State::Backup || !follows || self.timers.is_set(Timer::Challenge) {
+            return;
+        }
+        let (asked, ttl) = match self.config.delivery {
+            Delivery::Multicast { group } => (group, LAN_TTL),
+            // The others of the group are not asked, and need not wonder.
+            Delivery::Unicast { ttl, .. } => (peer, ttl),
+        };
+        self.transmit_to(vec![asked], ttl, Priority::LOWEST, now);
+        self.challenge = Some(Challenge { peer, sent: now });
+        let skew = LONGEST_SKEW * (256 - u32::from(self.priority().0)) / 256;
+        self.timers.set(Timer::Challenge, now, PATIENCE + skew);
+        self.say(VrrpEvent::ActiveChallenged { router: self.config.name.clone(), peer });
+    }
+
+    /// The time for an answer is over.
+    pub(super) fn judge_challenge(&mut self, now: Instant) {
+        let Some(Challenge { peer, sent }) = self.challenge.take() else { return };
+        let silent = self.peer.is_some_and(|active| active.address == peer && active.heard < sent);
+        if self.state != State::Backup || !silent {
+            return;
+        }
+        let waited = Span(now.since(sent));
+        let why = format!(
+            "because {peer} is gone: its kernel closed and refuses the peer link, and nobody answered for {waited}"
+        );
+        self.become_active(why, None, now);
+        // Until then the dead host's kernel answers ARP, too.
+        self.timers.set(Timer::AfterDeathBurst, now, AFTER_DEATH);
+    }
+
+    /// Whether an advert of a lower priority is no claim but the question of a backup: one that claims says it again at
+    /// every interval.
+    pub(super) fn is_challenged_by(&mut self, advert: &Advert, now: Instant) -> bool {
+        if advert.priority != Priority::LOWEST {
+            return false;
+        }
+        let asked = self.challenged.replace((advert.source, now));
+        let again = |(peer, at)| peer == advert.source && now.since(at) < self.master_down();
+        !asked.is_some_and(again)
+    }
+
+    /// Whether an advert is another backup's question to the active router that this one follows, too.
+    pub(super) fn overhears_challenge(&self, advert: &Advert, now: Instant) -> bool {
+        let follows_another = self.peer.is_some_and(|active| {
+            active.address != advert.source && now.since(active.heard) < self.master_down()
+        });
+        advert.priority == Priority::LOWEST && follows_another
+    }
+}
