@@ -5,19 +5,22 @@
 
 mod admin;
 mod configuration;
+mod peer_view;
 mod vrrp;
 
 pub use admin::admin_request;
 pub use configuration::{haproxy_cfg, keepalived_conf};
+pub use peer_view::peer_view;
 pub use vrrp::vrrp_datagram;
 
 /// Panics if something does not hold for the bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("admin_request", admin_request),
     ("haproxy_cfg", haproxy_cfg),
     ("keepalived_conf", keepalived_conf),
+    ("peer_view", peer_view),
     ("vrrp_datagram", vrrp_datagram),
 ];

@@ -16,7 +16,11 @@ fn run(cluster: &mut Cluster, name: &str) -> Line {
 
 pub(crate) fn of_balancers() {
     let mut cluster = super::cluster(Kind::Mainstay, Kind::Mainstay, Timers::Recipe);
-    for name in ["balancer-killed", "balancer-frozen", "balancer-link-cut"] {
+    let killed = run(&mut cluster, "balancer-killed");
+    // Through the peer link; its kernel keeps the address for its lifetime.
+    assert!(killed.longest_gap < 0.5, "{killed:?}");
+    assert!(killed.address_gone.is_some_and(|gone| gone < 2.0), "{killed:?}");
+    for name in ["balancer-frozen", "balancer-link-cut"] {
         let line = run(&mut cluster, name);
         // Three adverts and a skew of 0.6 s after the last one, which is up to a second old.
         assert!((2.4..4.2).contains(&line.longest_gap), "{line:?}");

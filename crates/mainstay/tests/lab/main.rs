@@ -6,6 +6,7 @@
 mod capture;
 mod faults;
 mod interop;
+mod peer_link;
 mod recipe;
 mod signed;
 mod timing;
@@ -20,7 +21,7 @@ use mainstay::lab::cluster::{Cluster, Holder, Options};
 use mainstay::lab::enter::{self, Place};
 use mainstay::lab::recipe::Timers;
 
-const TESTS: [(&str, fn()); 10] = [
+const TESTS: [(&str, fn()); 14] = [
     ("recipe::runs_as_printed_and_queues_the_61st", recipe::runs_as_printed_and_queues_the_61st),
     ("interop::mainstay_before_keepalived", interop::mainstay_before_keepalived),
     ("interop::keepalived_before_mainstay", interop::keepalived_before_mainstay),
@@ -33,6 +34,12 @@ const TESTS: [(&str, fn()); 10] = [
     (
         "signed::groups_of_every_kind_elect_take_over_and_name_a_wrong_key",
         signed::groups_of_every_kind_elect_take_over_and_name_a_wrong_key,
+    ("peer_link::replaces_a_dead_process_at_once", peer_link::replaces_a_dead_process_at_once),
+    ("peer_link::interference_changes_nothing", peer_link::interference_changes_nothing),
+    ("peer_link::keepalived_is_left_alone", peer_link::keepalived_is_left_alone),
+    (
+        "peer_link::the_address_goes_where_servers_are_reached",
+        peer_link::the_address_goes_where_servers_are_reached,
     ),
 ];
 
