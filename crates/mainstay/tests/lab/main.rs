@@ -34,6 +34,7 @@ const TESTS: [(&str, fn()); 14] = [
     (
         "signed::groups_of_every_kind_elect_take_over_and_name_a_wrong_key",
         signed::groups_of_every_kind_elect_take_over_and_name_a_wrong_key,
+    ),
     ("peer_link::replaces_a_dead_process_at_once", peer_link::replaces_a_dead_process_at_once),
     ("peer_link::interference_changes_nothing", peer_link::interference_changes_nothing),
     ("peer_link::keepalived_is_left_alone", peer_link::keepalived_is_left_alone),
