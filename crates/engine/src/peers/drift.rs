@@ -65,7 +65,7 @@ pub(crate) fn drift(own: &View, peer: &View, clock_ahead_ms: i64) -> Vec<String>
         for (name, digest) in &own.configuration {
             match peer.configuration.get(name) {
                 Some(theirs) if theirs != digest => {
-                    drift.push(format!("{name} is configured differently there"))
+                    drift.push(format!("{name} is configured differently there"));
                 }
                 None if !peer.shortened => drift.push(format!("{name} is not configured there")),
                 _ => {}

@@ -331,10 +331,7 @@ impl Peers {
         let dial = dials.min().map(|at| Deadline { at, why: "dial a peer" });
         let listen = self.listen_again.map(|at| Deadline { at, why: "listen for peers again" });
         let view = Deadline { at: self.view_due, why: "tell peers of this node" };
-        [dial, listen]
-            .into_iter()
-            .flatten()
-            .fold(Some(view), |sooner, next| sooner.map(|other| other.min(next)))
+        [dial, listen, Some(view)].into_iter().flatten().min()
     }
 
     fn handle_view(&mut self, id: LinkId, view: View, clock_ms: u64, now: Instant) {

@@ -18,6 +18,11 @@ impl Lan {
         Self { cut: vec![vec![false; nodes]; nodes], loss: 0, damage: 0, duplicates: 0 }
     }
 
+    /// Whether nothing gets through in that direction.
+    pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut[from][to]
+    }
+
     /// Every frame arrives again; copies and overtaking stay, because whole LANs have them too.
     pub(crate) fn mend(&mut self) {
         self.cut.iter_mut().flatten().for_each(|cut| *cut = false);

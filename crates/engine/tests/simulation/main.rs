@@ -1,11 +1,12 @@
 //! Deterministic simulation: two to five real engines on a simulated LAN and simulated kernels, everything from one seed.
 //!
 //! `SEED=n` replays one seed and prints its whole trace, `SEEDS=n` runs that many. `cluster` makes the configurations,
-//! `node` is one balancer with its kernel, `lan` carries adverts, `world` lets faults and time happen, `model` says what
+//! `node` is one balancer with its kernel, `lan` carries adverts, `links` their links, `world` lets faults and time happen, `model` says what
 //! must hold. Every seed runs twice and must leave the same trace.
 
 mod cluster;
 mod lan;
+mod links;
 mod model;
 mod node;
 mod random;

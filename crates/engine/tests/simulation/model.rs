@@ -192,7 +192,8 @@ impl Model {
         assert!(second.adverts <= reasons * destinations, "{node}: a storm of adverts");
         let bursts = groups * 2 * 5 * (8 + second.heard.min(timers * 8) + second.told);
         assert!(second.announces <= bursts, "{node}: a storm of announcements");
-        let wakes = timers * 2 + groups * 16 + 16;
+        // The last for links: a view each second, and dials.
+        let wakes = timers * 2 + groups * 16 + 16 + 20;
         assert!(second.turns <= wakes, "{node}: woke {} times in a second without news", second.turns);
     }
 

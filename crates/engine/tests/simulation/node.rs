@@ -11,6 +11,7 @@ use std::time::Duration;
 use mainstay_engine::admin::{Reply, Request};
 use mainstay_engine::engine::{HandOverRules, InterfaceState};
 use mainstay_engine::limits::HAND_OVER_DRAIN;
+use mainstay_engine::peers::{self, LinkEnd, LinkId, PeerInput, PeerOptions, PeerOutput};
 use mainstay_engine::plan::{Router, ScriptId, VirtualAddress, Vrid};
 use mainstay_engine::time::{Instant, UnixTime};
 use mainstay_engine::vrrp::track::ScriptOutcome;
@@ -27,6 +28,9 @@ pub(crate) enum News {
     AddressGone(IpAddr),
     ScriptFinished { script: ScriptId, run: u64, passed: bool },
     Request(Request),
+    LinkOpened { link: LinkId },
+    LinkAccepted { from: IpAddr },
+    LinkEnded { link: LinkId, end: LinkEnd },
     Stop,
 }
 
@@ -40,6 +44,7 @@ pub(crate) struct Turn {
     pub(crate) advertised: Vec<usize>,
     pub(crate) announces: usize,
     pub(crate) scripts: Vec<(ScriptId, u64)>,
+    pub(crate) dials: Vec<(LinkId, IpAddr)>,
     /// A hand-over that was accepted, or ended.
     pub(crate) standing_by: Option<bool>,
     pub(crate) exit: bool,
@@ -77,6 +82,8 @@ pub(crate) struct Node {
     pub(crate) link_up: bool,
     pub(crate) installs_fail: bool,
     pub(crate) script_passes: bool,
+    /// Whether a firewall resets links to it.
+    pub(crate) rejects_links: bool,
     /// Added to the simulation's time: every machine was booted at another moment.
     boot_offset: Duration,
     /// How many seconds its wall clock is ahead of the others'.
@@ -103,6 +110,7 @@ impl Node {
             link_up: true,
             installs_fail: false,
             script_passes: true,
+            rejects_links: false,
             boot_offset,
             clock_step: 0,
         }
@@ -110,7 +118,9 @@ impl Node {
 
     pub(crate) fn start(&mut self, seed: u64, now: Instant) {
         self.incarnation += 1;
-        self.engine = Some(Engine::new(Arc::clone(&self.plan), seed, now + self.boot_offset));
+        let options = PeerOptions { link: true, follow_health: true };
+        let engine = Engine::with_peers(Arc::clone(&self.plan), options, seed, now + self.boot_offset);
+        self.engine = Some(engine);
         (self.life, self.life_since) = (Life::Running, now);
         self.expected.clear();
         self.news.clear();
@@ -199,6 +209,7 @@ impl Node {
             News::Datagram(_) => 0,
             News::Interface | News::AddressGone(_) => 1,
             News::ScriptFinished { .. } | News::Request(_) | News::Stop => 2,
+            News::LinkOpened { .. } | News::LinkAccepted { .. } | News::LinkEnded { .. } => 2,
         });
         for news in news {
             self.hear(&mut engine, &news, clock);
@@ -237,6 +248,13 @@ impl Node {
                 let ticket = u64::from(*request == Request::HandOver);
                 Input::Request { ticket, request: *request }
             }
+            News::LinkOpened { link } => Input::Peer(PeerInput::Opened { link: *link }),
+            News::LinkAccepted { from } => Input::Peer(PeerInput::Accepted {
+                peer: *from,
+                local: self.own,
+                router: peers::keys(&self.plan).into_iter().flatten().next().expect("a key was proved"),
+            }),
+            News::LinkEnded { link, end } => Input::Peer(PeerInput::Ended { link: *link, end: end.clone() }),
             News::Stop => Input::Stop,
         };
         engine.handle(input, clock);
@@ -286,7 +304,8 @@ impl Node {
             Output::Exit => turn.exit = true,
             Output::Publish(_) | Output::Event(_) => {}
             Output::StartCheck { .. } | Output::ShutdownSessions { .. } => panic!("there are no servers"),
-            Output::Peer(_) => panic!("there are no links"),
+            Output::Peer(PeerOutput::Dial { link, peer, .. }) => turn.dials.push((link, peer)),
+            Output::Peer(PeerOutput::Listen(_) | PeerOutput::Tell(_)) => {}
         }
     }
 

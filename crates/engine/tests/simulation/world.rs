@@ -7,6 +7,7 @@ use std::time::Duration;
 use mainstay_engine::admin::Request;
 use mainstay_engine::limits;
 use mainstay_engine::limits::HAND_OVER_DRAIN;
+use mainstay_engine::peers;
 use mainstay_engine::time::Instant;
 
 use crate::cluster::{
@@ -14,12 +15,19 @@ use crate::cluster::{
     script_settles,
 };
 use crate::lan::Lan;
+use crate::links::{Links, Telling};
 use crate::model::Model;
 use crate::node::{Life, News, Node, Turn};
 use crate::random::Random;
 use crate::trace::Trace;
 
 const ROUNDS: usize = 2;
+
+/// The longest time between two dials with its spread, and what a link has to be up for to mean something.
+const LINKED: Duration = Duration::from_secs(14);
+
+/// Closed, dialled and refused at the LAN's slowest, and the longest that an answer is waited for.
+const AT_ONCE: Duration = Duration::from_millis(60);
 
 enum Event {
     News { node: usize, incarnation: u64, news: News },
@@ -36,6 +44,7 @@ pub(crate) struct World {
     expire_at: Vec<Option<Instant>>,
     pub(crate) nodes: Vec<Node>,
     lan: Lan,
+    links: Links,
     pub(crate) model: Model,
     pub(crate) trace: Trace,
     /// Whether wall clocks only go forward.
@@ -65,6 +74,7 @@ pub(crate) fn run(seed: u64, shown: bool) -> u64 {
         wake_at: vec![None; nodes.len()],
         expire_at: vec![None; nodes.len()],
         lan: Lan::whole(nodes.len()),
+        links: Links::default(),
         model: Model::new(&nodes),
         nodes,
         trace,
@@ -74,6 +84,7 @@ pub(crate) fn run(seed: u64, shown: bool) -> u64 {
         world.chaos();
         world.heal();
         world.planned_change();
+        world.death();
     }
     world.trace.fingerprint()
 }
@@ -131,8 +142,7 @@ impl World {
         self.deliver(node, &turn);
         self.watch_lifetimes(node);
         if turn.exit {
-            self.nodes[node].die(self.now);
-            self.model.unwilling(node);
+            self.die(node);
         } else if let Some(deadline) = self.nodes[node].deadline() {
             let wake = deadline.max(self.now) + self.random.span(Duration::ZERO, LONGEST_WAKE);
             self.wake_at[node] = Some(wake);
@@ -165,11 +175,39 @@ impl World {
                 }
             }
         }
+        for &(link, peer) in &turn.dials {
+            let told = self.links.dial(node, link, peer, &self.nodes, &self.lan);
+            self.tell_all(told);
+        }
         for &(script, run) in &turn.scripts {
             let passed = self.nodes[node].script_passes;
             let after = self.random.span(Duration::ZERO, LONGEST_SCRIPT);
             let news = News::ScriptFinished { script, run, passed };
             self.tell(node, after, news);
+        }
+    }
+
+    fn die(&mut self, node: usize) {
+        self.nodes[node].die(self.now);
+        self.model.unwilling(node);
+        let told = self.links.close(node, &self.nodes, &self.lan);
+        self.tell_all(told);
+    }
+
+    /// A firewall that begins to reject resets what is there.
+    fn set_firewall(&mut self, node: usize, rejects: bool) -> String {
+        self.nodes[node].rejects_links = rejects;
+        if rejects {
+            let told = self.links.close(node, &self.nodes, &self.lan);
+            self.tell_all(told);
+        }
+        format!("a firewall rejects links: {rejects}")
+    }
+
+    fn tell_all(&mut self, told: Vec<Telling>) {
+        for (node, after, news) in told {
+            let carried = self.random.span(Duration::from_micros(50), LONGEST_DELAY);
+            self.tell(node, after.unwrap_or(carried), news);
         }
     }
 
@@ -220,10 +258,10 @@ impl World {
                 "woken".to_owned()
             }
             (3, _) => {
-                self.nodes[node].die(self.now);
-                self.model.unwilling(node);
+                self.die(node);
                 "killed".to_owned()
             }
+            (12, _) => self.set_firewall(node, !self.nodes[node].rejects_links),
             (4 | 5, _) => self.sleep(node, Life::Paused),
             (6, _) => self.sleep(node, Life::Suspended),
             (7, _) => self.set_link(node, !self.nodes[node].link_up),
@@ -325,6 +363,7 @@ impl World {
             if self.nodes[node].installs_fail {
                 self.set_installs(node, false);
             }
+            self.nodes[node].rejects_links = false;
         }
         if !self.monotonic {
             // A sender that restarts may be refused until its clock has caught up with its earlier life.
@@ -350,6 +389,34 @@ impl World {
     fn settle(&mut self) {
         self.pass(self.model.longest_master_down * 2 + LONGEST_DELAY + LONGEST_WAKE * 2);
         self.model.check_election(&self.nodes, self.now);
+    }
+
+    /// A process that dies on a whole LAN is replaced at once by somebody who has a link to it.
+    fn death(&mut self) {
+        // Links come up within the longest time between two dials, and settle.
+        self.pass(LINKED);
+        let node = self.random.index(self.nodes.len());
+        let watchers = self.links.watchers(node, &self.nodes);
+        let in_state = |world: &Self, who: usize, group: usize, state: &str| {
+            world.nodes[who].state(group, world.now).is_some_and(|is| is == state)
+        };
+        let keys = peers::keys(&self.nodes[node].plan);
+        let expected: Vec<usize> = (0..keys.len())
+            .filter(|&group| keys[group].is_some() && in_state(self, node, group, "active"))
+            .filter(|&group| watchers.iter().any(|&watcher| in_state(self, watcher, group, "backup")))
+            .collect();
+        self.trace.note(self.now, format_args!("{node} dies, to be replaced in groups {expected:?}"));
+        self.die(node);
+        self.pass(AT_ONCE);
+        for group in expected {
+            let active = (0..self.nodes.len()).any(|other| in_state(self, other, group, "active"));
+            assert!(active, "group {group}: {node} died and is not replaced after {AT_ONCE:?}");
+        }
+        self.start(node);
+        let plan = &self.nodes[node].plan;
+        let span = script_settles(plan) + plan.routers.iter().map(preempt_delay).max().unwrap_or_default();
+        self.pass(span);
+        self.settle();
     }
 
     /// A stop, a hand-over or its end on a whole LAN: nobody notices.

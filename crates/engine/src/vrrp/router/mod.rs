@@ -428,9 +428,7 @@ impl Router {
     fn transmit(&mut self, priority: Priority, now: Instant) {
         let (destinations, ttl) = match &self.config.delivery {
             Delivery::Multicast { group } => (vec![*group], LAN_TTL),
-            Delivery::Unicast { peers, ttl, .. } => {
-                (peers.iter().map(|peer| peer.address).collect::<Vec<_>>(), *ttl)
-            }
+            Delivery::Unicast { peers, ttl, .. } => (peers.iter().map(|peer| peer.address).collect(), *ttl),
         };
         self.transmit_to(destinations, ttl, priority, now);
     }
