@@ -16,7 +16,7 @@ pub fn peer_view(message: &[u8]) {
             }
         }
         Err(sentence) => {
-            assert!(!sentence.is_empty() && !sentence.chars().any(char::is_control), "{sentence:?}")
+            assert!(!sentence.is_empty() && !sentence.chars().any(char::is_control), "{sentence:?}");
         }
     }
 }

@@ -69,7 +69,7 @@ impl Group {
             interval: random.pick(intervals),
             mixed: version == 3 && random.percent(30),
             unicast: random.percent(50),
-            password: version == 2 && random.percent(60),
+            password: random.percent(60),
             signed: random.percent(40).then_some(anti_replay),
             addresses: 1 + random.index(2),
         }

@@ -395,7 +395,9 @@ impl World {
     fn death(&mut self) {
         // Links come up within the longest time between two dials, and settle.
         self.pass(LINKED);
-        let node = self.random.index(self.nodes.len());
+        let group = self.random.index(self.nodes[0].plan.routers.len());
+        let is_active = |node: &Node| node.state(group, self.now).is_some_and(|state| state == "active");
+        let node = self.nodes.iter().position(is_active).unwrap_or(0);
         let watchers = self.links.watchers(node, &self.nodes);
         let in_state = |world: &Self, who: usize, group: usize, state: &str| {
             world.nodes[who].state(group, world.now).is_some_and(|is| is == state)

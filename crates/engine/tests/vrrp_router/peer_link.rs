@@ -360,7 +360,7 @@ impl Node {
         }
     }
 
-    fn priority(&self) -> u8 {
+    fn takes_part_with(&self) -> u8 {
         self.bench.engine.status(self.bench.now).routers[0].effective_priority
     }
 }
@@ -368,16 +368,16 @@ impl Node {
 #[test]
 fn a_priority_follows_what_is_reached_beside_the_peers() {
     let mut node = Node::new(150, ON);
-    assert_eq!(node.priority(), 150);
+    assert_eq!(node.takes_part_with(), 150);
     node.up = [true, false, false];
     // Three checks to notice; a lack counts after three intervals with their time-outs and a margin: 11 s.
     node.pass(13);
-    assert_eq!(node.priority(), 150);
+    assert_eq!(node.takes_part_with(), 150);
     node.pass(10);
-    assert_eq!(node.priority(), 50);
+    assert_eq!(node.takes_part_with(), 50);
     node.up = [true; 3];
     node.pass(5);
-    assert_eq!(node.priority(), 150);
+    assert_eq!(node.takes_part_with(), 150);
 }
 
 #[test]
@@ -386,12 +386,12 @@ fn who_reaches_nothing_while_another_does_is_the_last_resort_sooner() {
     node.up = [false; 3];
     // Three checks to notice, and one with its time-outs and a margin: 5 s.
     node.pass(5);
-    assert_eq!(node.priority(), 150);
+    assert_eq!(node.takes_part_with(), 150);
     node.pass(9);
-    assert_eq!(node.priority(), 1);
+    assert_eq!(node.takes_part_with(), 1);
     node.peer = None;
     node.pass(60);
-    assert_eq!(node.priority(), 1, "it still reaches nothing, whatever became of the link");
+    assert_eq!(node.takes_part_with(), 1, "it still reaches nothing, whatever became of the link");
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn when_servers_are_gone_for_all_nobody_moves() {
     // The peer noticed one interval later.
     node.peer = Some(Vec::new());
     node.pass(120);
-    assert_eq!(node.priority(), 150);
+    assert_eq!(node.takes_part_with(), 150);
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn an_owner_and_whoever_asked_for_it_keep_their_priority() {
         let mut node = Node::new(priority, options);
         node.up = [false; 3];
         node.pass(60);
-        assert_eq!(node.priority(), priority);
+        assert_eq!(node.takes_part_with(), priority);
     }
 }
 

@@ -215,7 +215,7 @@ fn a_link_tells_of_the_peer_and_of_its_end() {
         match ours.outcome() {
             Ok(view) => break view,
             Err(LinkEnd::Refused) if started.elapsed() < TIMELY => {
-                std::thread::sleep(Duration::from_millis(5))
+                std::thread::sleep(Duration::from_millis(5));
             }
             Err(end) => panic!("{end:?}"),
         }
