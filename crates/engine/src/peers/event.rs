@@ -114,4 +114,4 @@ impl fmt::Display for PeersEvent {
 
 /// Adverts compare eight bytes of a password, the link all of it.
 pub(super) const KEY_ADVICE: &str = "its key is another, so one of the two has another secret; make the whole \
-     `auth_pass` equal on both, also what follows its first eight bytes, which adverts leave out";
+     `auth_pass` equal on both, also what follows its first eight bytes, which adverts leave out, or the active key of `auth_hmac`";

@@ -6,8 +6,7 @@ use crate::admin::{PeerStatus, PeerView};
 use crate::time::Instant;
 
 /// Why a router has no link.
-pub(super) const NO_SECRET: &str =
-    "it has no `auth_pass` that could key one, so a peer whose process dies is missed by its adverts only";
+pub(super) const NO_SECRET: &str = "it has neither `auth_pass` nor `auth_hmac` that could key one, so a peer whose process dies is missed by its adverts only";
 
 impl Peers {
     /// One for each link.

@@ -205,7 +205,7 @@ fn without_a_secret_there_is_no_link_and_that_is_said() {
     assert!(matches!(peer_events(&done)[..], [PeersEvent::NoPeerLink { .. }]), "{done:?}");
     assert!(!done.iter().any(|output| matches!(output, Output::Peer(_))), "{done:?}");
     let status = bench.engine.status(bench.now);
-    assert!(status.without_peer_link[0].contains("it has no `auth_pass`"), "{status:?}");
+    assert!(status.without_peer_link[0].contains("neither `auth_pass` nor `auth_hmac`"), "{status:?}");
 }
 
 #[test]

@@ -49,8 +49,7 @@ pub(super) fn lower_instance(
     let version = version_over(family, version, &fields, diagnostics);
     let (source, delivery) = lower_delivery(&fields, family, globals, diagnostics);
     let advert_interval = advert_interval(&fields, version, diagnostics);
-    let authentication =
-        lower_authentication(&fields, version, advert_interval, surroundings, diagnostics);
+    let authentication = lower_authentication(&fields, version, advert_interval, surroundings, diagnostics);
     let router = Router {
         name: name.text.clone(),
         // An instance without one was reported, and is dropped below.
