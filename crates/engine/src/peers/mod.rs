@@ -2,7 +2,7 @@
 //!
 //! Owns [`Peers`]: who is dialled, what the end of a link says, and what is known of each node. `link` is one link, `view`
 //! what nodes tell each other, `reach` what this node's health is worth beside theirs, `drift` what should not differ.
-//! docs/adr/0003 has the reasons. A link informs; adverts alone decide who is active.
+//! docs/adr/0004 has the reasons. A link informs; adverts alone decide who is active.
 //!
 //! Each node dials each peer, so a pair has two links: one tells the dialler of the peer, and its end is news of the
 //! peer's process.

@@ -1,4 +1,4 @@
-//! The question to an active router whose process seems to have ended (docs/adr/0003).
+//! The question to an active router whose process seems to have ended (docs/adr/0004).
 //!
 //! Its kernel closed the peer link and refuses a new one, which a firewall can feign. So the router itself is asked: an
 //! advert of the lowest priority is one that every living active router answers at once (RFC 9568 §6.4.3). Silence, on
