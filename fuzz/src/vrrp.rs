@@ -208,7 +208,7 @@ impl Machine {
             Output::InstallAddress { address, .. } | Output::RemoveAddress { address } => {
                 assert!(self.is_virtual(address.address), "{address:?} is not planned");
             }
-            Output::Announce { interface, address } => {
+            Output::Announce { interface, address } | Output::Probe { interface, address } => {
                 assert_eq!(interface, INTERFACE);
                 assert!(self.is_virtual(*address), "{address} is announced and not planned");
             }

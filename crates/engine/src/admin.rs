@@ -3,6 +3,7 @@
 //! Owns [`Request`], [`Reply`] and [`Status`] and their texts. `status`, its JSON and everything else that shows the
 //! daemon's state read the same [`Status`]. Spans are seconds in JSON.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -141,6 +142,39 @@ pub struct RouterStatus {
     pub adverts_received: u64,
     /// Datagrams refused, by reason, most recent detail with each.
     pub refused: Vec<RefusedStatus>,
+    /// What is wrong between it and others on its LAN now, harmful things first.
+    pub differences: Vec<DifferenceStatus>,
+    /// How often each kind of difference was seen since the start.
+    pub differences_total: BTreeMap<String, u64>,
+    /// How often differences were seen that there was no room to show.
+    pub differences_left_out: u64,
+    /// How often it was found to be active beside another router that it refuses.
+    pub both_active_total: u64,
+}
+
+/// One thing that is wrong between a router and another on its LAN.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DifferenceStatus {
+    /// The other's address, or its hardware address where no more is known.
+    pub who: String,
+    /// The stable name of what differs; of refused adverts the same as in [`RefusedStatus`].
+    pub kind: String,
+    /// A sentence that begins with `who`.
+    pub sentence: String,
+    /// How to mend it.
+    pub hint: String,
+    /// Whether it keeps the group from working, as opposed to being odd.
+    pub harmful: bool,
+    /// Whether both routers are active because of it.
+    pub both_active: bool,
+    /// How long it has lasted.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+    /// How long ago it was last seen.
+    #[serde(with = "seconds")]
+    pub latest: Duration,
+    /// How often it was seen.
+    pub count: u64,
 }
 
 /// Datagrams refused for one reason.

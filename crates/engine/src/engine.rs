@@ -9,6 +9,7 @@
 //! [`Engine::poll_timeout`] says.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,16 @@ pub enum Input<'a> {
         interface: &'a str,
         /// The address.
         address: IpAddr,
+    },
+    /// Another machine on the link said that it has one of the addresses of a router: in ARP, or in a neighbour
+    /// advertisement. What this machine sends itself never comes back as this.
+    AddressClaimed {
+        /// The interface it was heard on.
+        interface: &'a str,
+        /// The address.
+        address: IpAddr,
+        /// Whose it is said to be.
+        hardware: Hardware,
     },
     /// An [`Output::InstallAddress`] failed.
     InstallFailed {
@@ -149,6 +160,17 @@ pub(crate) struct Whereabouts {
     pub(crate) heard: Option<IpAddr>,
 }
 
+/// An Ethernet (MAC) address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hardware(pub [u8; 6]);
+
+impl fmt::Display for Hardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
 /// What the kernel does with frames while addresses move. It ends by itself after twice
 /// [`HAND_OVER_DRAIN`](crate::limits::HAND_OVER_DRAIN), should nobody end it sooner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +216,14 @@ pub enum Output {
     /// Announce an address once: a gratuitous ARP request, or an unsolicited neighbour advertisement.
     Announce {
         /// The interface whose hardware address it carries.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Ask on the link who else has an address: an ARP probe (RFC 5227 §1.1), or a neighbour solicitation. Answers come
+    /// back as [`Input::AddressClaimed`].
+    Probe {
+        /// The interface to ask on.
         interface: String,
         /// The address.
         address: IpAddr,
@@ -290,6 +320,9 @@ impl Engine {
             Input::Interface { name, state } => self.vrrp.handle_interface(name, state, now),
             Input::AddressGone { interface, address } => {
                 self.vrrp.handle_address_gone(interface, address, now);
+            }
+            Input::AddressClaimed { interface, address, hardware } => {
+                self.vrrp.handle_address_claimed(interface, address, hardware, now);
             }
             Input::InstallFailed { address, reason } => self.vrrp.handle_install_failed(address, reason, now),
             Input::HandOverRulesFailed { interface, vrid, reason } => {

@@ -46,6 +46,36 @@ pub const COMPLAINT_CHANGED: Duration = Duration::from_secs(1);
 /// Complaints one router remembers: more than a LAN has balancers, and little memory for a flood of forged sources.
 pub const COMPLAINTS: usize = 64;
 
+/// Differences with others that one router remembers at a time: more than a LAN has balancers. What does not fit is
+/// counted.
+pub const DIFFERENCES: usize = 32;
+
+/// How long a difference must not be seen before it has ended: longer than the adverts of ordinary routers are apart, and
+/// than several probes.
+pub const DIFFERENCE_QUIET: Duration = Duration::from_secs(10);
+
+/// How long a router of lower claim may go on being active beside a stronger one before it is said to be deaf: one that
+/// hears yields at once, so this is for what was under way and for a busy machine.
+pub const YIELD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long after a takeover nobody is blamed for answering for an address: the last announcements of the predecessor, and
+/// the lifetime of its address ([`ADDRESS_LIFETIME`]), are over by then.
+pub const CONFLICT_SETTLING: Duration = Duration::from_secs(2);
+
+/// Two answers of the same host for an address, this far apart, make an address conflict.
+pub const CONFLICT_REPEAT: Duration = Duration::from_secs(1);
+
+/// Time between two probes for an address while nobody else answers for it, as long as RFC 5227 §1.1's
+/// `DEFEND_INTERVAL`: one small broadcast.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Time between two probes while somebody does, so that its end is seen soon.
+pub const CONFLICT_PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// An address is announced against a conflict at most this often (RFC 5227 §1.1, `DEFEND_INTERVAL`), because two hosts
+/// that defend the same address would never end.
+pub const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The least a hand-over waits for a successor before [`HAND_OVER_MARGIN`]: a version 3 router that never followed this one
 /// may reckon its skew by its own interval, the usual second, however short this one's is.
 pub const HAND_OVER_LEAST: Duration = Duration::from_secs(1);

@@ -180,6 +180,10 @@ impl Control {
             Report::Found(Finding::AddressGone { interface, address }) => {
                 self.engine.handle(Input::AddressGone { interface: &interface, address }, now);
             }
+            Report::Found(Finding::AddressClaimed { interface, address, hardware }) => {
+                let claimed = Input::AddressClaimed { interface: &interface, address, hardware };
+                self.engine.handle(claimed, now);
+            }
             // That it came is enough: they are taken up with every turn.
             Report::Found(Finding::Sockets) => {}
             Report::Found(Finding::Trouble(sentence)) => tracing::error!("{sentence}"),
@@ -237,6 +241,7 @@ impl Control {
                 Output::InstallAddress { address, lifetime } => self.install(&address, lifetime),
                 Output::RemoveAddress { address } => self.order(Order::Remove { address }),
                 Output::Announce { interface, address } => self.order(Order::Announce { interface, address }),
+                Output::Probe { interface, address } => self.order(Order::Probe { interface, address }),
                 Output::HandOverRules { interface, vrid, rules } => {
                     self.order(Order::HandOverRules { interface, vrid, rules });
                 }

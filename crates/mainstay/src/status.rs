@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use mainstay_engine::admin::{
-    FrontendStatus, PoolStatus, RouterStatus, ScriptStatus, ServerStatus, Status, TimingStatus,
+    DifferenceStatus, FrontendStatus, PoolStatus, RouterStatus, ScriptStatus, ServerStatus, Status,
+    TimingStatus,
 };
 
 /// Renders `status`, with terminal colours if `colour`.
@@ -94,6 +95,12 @@ fn render_router(text: &mut String, router: &RouterStatus, paint: Paint) {
         span(router.since),
         router.addresses.join(", ")
     );
+    for difference in &router.differences {
+        render_difference(text, difference, paint);
+    }
+    if router.differences_left_out > 0 {
+        let _ = writeln!(text, "  ! more differences than fit here, {} times", router.differences_left_out);
+    }
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9} {value}");
     };
@@ -114,6 +121,19 @@ fn render_router(text: &mut String, router: &RouterStatus, paint: Paint) {
         let sentence = format!("{} {}, latest: {}", refused.count, refused.reason, refused.latest);
         line("refused", &paint.paint(&sentence, Mood::Changing));
     }
+}
+
+/// What is wrong with another router, before everything else: it explains the rest.
+fn render_difference(text: &mut String, difference: &DifferenceStatus, paint: Paint) {
+    let (mark, mood) = if difference.harmful { ('!', Mood::Bad) } else { ('-', Mood::Changing) };
+    let sentence = paint.paint(&format!("{mark} {}", difference.sentence), mood);
+    let seen = format!(
+        "{} in {}, the latest {} ago",
+        times(difference.count),
+        span(difference.since),
+        span(difference.latest)
+    );
+    let _ = writeln!(text, "  {sentence} ({seen})\n    to mend it, {}", difference.hint);
 }
 
 fn priority(router: &RouterStatus) -> String {

@@ -131,6 +131,45 @@ pub enum VrrpEvent {
         mismatch: &'static str,
         /// What differs, as a sentence.
         detail: String,
+        /// How to mend it.
+        hint: &'static str,
+    },
+    /// Something is wrong between a router and another on its LAN, apart from refused adverts.
+    PeerDiffers {
+        /// The router's name.
+        router: String,
+        /// The other's address, or its hardware address where no more is known.
+        who: String,
+        /// The stable name of what is wrong, as in `status`.
+        difference: &'static str,
+        /// Continues a sentence that begins with `who`.
+        detail: String,
+        /// How to mend it.
+        hint: &'static str,
+        /// Whether it keeps the group from working.
+        harmful: bool,
+    },
+    /// Something that was wrong is not seen any more.
+    DifferenceEnded {
+        /// The router's name.
+        router: String,
+        /// The other's address, or its hardware address where no more is known.
+        who: String,
+        /// The stable name of what was wrong.
+        difference: &'static str,
+        /// Whether adverts of it were taken since; otherwise it was not heard any more.
+        agrees: bool,
+    },
+    /// A router is active, and so is another whose adverts it refuses: neither hears the other.
+    BothActive {
+        /// The router's name.
+        router: String,
+        /// The other router's address.
+        peer: String,
+        /// The stable name of what differs.
+        mismatch: &'static str,
+        /// How to mend it.
+        hint: &'static str,
     },
     /// A peer does not sign its adverts, which count all the same (`mode permissive` and `receive-only`).
     UnsignedHeard {
@@ -156,13 +195,6 @@ pub enum VrrpEvent {
         peer: IpAddr,
         /// The other router's priority.
         priority: Priority,
-    },
-    /// A unicast advert came from an address that is not a configured peer. It counts nevertheless.
-    StrangerHeard {
-        /// The router's name.
-        router: String,
-        /// Its address.
-        peer: IpAddr,
     },
     /// A tracked script turned good.
     ScriptGood {
@@ -198,6 +230,7 @@ impl VrrpEvent {
             | Self::PriorityChanged { .. }
             | Self::UnsignedHeard { .. }
             | Self::InstallRecovered { .. }
+            | Self::DifferenceEnded { .. }
             | Self::ScriptGood { .. } => Severity::Info,
             Self::Overslept { .. }
             | Self::HandedOver { successor: None, .. }
@@ -205,13 +238,15 @@ impl VrrpEvent {
             | Self::NoDrain { .. }
             | Self::AddressRestored { .. }
             | Self::SendFailed { .. }
-            | Self::StrangerHeard { .. }
             | Self::ClocksDiffer { .. }
+            | Self::PeerDiffers { harmful: false, .. }
             | Self::ScriptBad { .. }
             | Self::ScriptOverran { .. } => Severity::Warning,
             Self::Fault { .. }
             | Self::InstallFailed { .. }
             | Self::PeerMismatch { .. }
+            | Self::PeerDiffers { harmful: true, .. }
+            | Self::BothActive { .. }
             | Self::PeerAlsoActive { .. } => Severity::Error,
         }
     }
@@ -266,8 +301,8 @@ impl fmt::Display for VrrpEvent {
             Self::SendFailed { router, interface, reason } => {
                 write!(f, "router {router} cannot send adverts on {interface}: {reason}")
             }
-            Self::PeerMismatch { router, peer, mismatch: _, detail } => {
-                write!(f, "router {router} refuses adverts from {peer}: {detail}")
+            Self::PeerMismatch { router, peer, mismatch: _, detail, hint } => {
+                write!(f, "router {router} refuses adverts from {peer}: {detail}; to mend it, {hint}")
             }
             Self::UnsignedHeard { router, peer } => {
                 write!(f, "router {router} accepts adverts from {peer} that are not signed")
@@ -275,11 +310,22 @@ impl fmt::Display for VrrpEvent {
             Self::ClocksDiffer { router, peer, apart } => {
                 write!(f, "router {router} hears {peer} sign with a clock that is {apart}; set both by NTP")
             }
+            Self::PeerDiffers { router, who, difference: _, detail, hint, harmful: _ } => {
+                write!(f, "router {router} finds that {who} {detail}; to mend it, {hint}")
+            }
+            Self::DifferenceEnded { router, who, difference, agrees: true } => {
+                write!(f, "router {router} takes the adverts of {who} again ({difference} is mended)")
+            }
+            Self::DifferenceEnded { router, who, difference, agrees: false } => {
+                write!(f, "router {router} sees no more of {who} ({difference} is over)")
+            }
+            Self::BothActive { router, peer, mismatch, hint } => write!(
+                f,
+                "router {router} and {peer} are both active, because neither hears the other ({mismatch}); to mend it, \
+                 {hint}"
+            ),
             Self::PeerAlsoActive { router, peer, priority } => {
                 write!(f, "router {router} is active, and so is {peer} with priority {priority}")
-            }
-            Self::StrangerHeard { router, peer } => {
-                write!(f, "router {router} hears adverts from {peer}, which is not one of its peers")
             }
             Self::ScriptGood { script, latest } => write!(f, "script {script} is good: {latest}"),
             Self::ScriptBad { script, latest } => write!(f, "script {script} is bad: {latest}"),

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use self::router::{Conditions, Link, Router};
 use self::track::{Interfaces, ScriptOutcome, Scripts};
 use crate::admin::{RouterStatus, ScriptStatus};
-use crate::engine::{InterfaceState, Output, Share, Whereabouts};
+use crate::engine::{Hardware, InterfaceState, Output, Share, Whereabouts};
 use crate::plan::{
     Delivery, Family, Plan, Priority, Router as Config, RouterId, ScriptId, VirtualAddress, Vrid,
 };
@@ -90,6 +90,19 @@ impl Vrrp {
     pub fn handle_address_gone(&mut self, interface: &str, address: IpAddr, now: Instant) {
         for router in &mut self.routers {
             router.handle_address_gone(interface, address, now);
+        }
+    }
+
+    /// Takes in that somebody else says that it has an address.
+    pub fn handle_address_claimed(
+        &mut self,
+        interface: &str,
+        address: IpAddr,
+        hardware: Hardware,
+        now: Instant,
+    ) {
+        for router in &mut self.routers {
+            router.handle_address_claimed(interface, address, hardware, now);
         }
     }
 

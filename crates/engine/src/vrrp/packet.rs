@@ -123,6 +123,11 @@ pub enum Malformed {
     Checksum,
     /// Its interval is zero, which would make every backup active at once.
     Interval,
+    /// It is CARP, the protocol of the BSDs that shares VRRP's number and begins as VRRP version 2 does.
+    Carp {
+        /// Its identifier, which is used as VRRP uses its own.
+        vhid: u8,
+    },
     /// Its authentication type is neither none nor password (RFC 2338 §5.3.6); 2 is IPsec AH.
     AuthenticationType(u8),
     /// Its trailer is none.
@@ -149,6 +154,7 @@ impl Malformed {
             Self::Length { .. } => "length",
             Self::Checksum => "checksum",
             Self::Interval => "zero_interval",
+            Self::Carp { .. } => "carp",
             Self::AuthenticationType(_) => "unknown_authentication_type",
             Self::Trailer(_) => "trailer",
         }
@@ -180,6 +186,7 @@ impl fmt::Display for Malformed {
             }
             Self::Checksum => f.write_str("the checksum of the message is wrong"),
             Self::Interval => f.write_str("the advert interval is 0"),
+            Self::Carp { vhid } => write!(f, "the message is no VRRP, but CARP with vhid {vhid}"),
             Self::AuthenticationType(number) => {
                 write!(f, "the authentication type is {number}, not 0 (none) or 1 (password)")
             }
@@ -217,6 +224,9 @@ pub fn decode_with_message(datagram: &[u8]) -> Result<(Advert, &[u8]), Malformed
     let summed = if ip.source.is_ipv6() { payload } else { message };
     let (header, rest) = message.split_first_chunk().ok_or(Malformed::Truncated { length: message.len() })?;
     let &[version_and_type, vrid, priority, count, high, low, _, _]: &[u8; VRRP_HEADER_LENGTH] = header;
+    if is_carp(version_and_type, count, message.len()) {
+        return Err(Malformed::Carp { vhid: vrid });
+    }
     let version = match version_and_type >> 4 {
         2 if ip.source.is_ipv6() => return Err(Malformed::Ipv6Version2),
         2 => Version::V2,
@@ -250,6 +260,13 @@ pub fn decode_with_message(datagram: &[u8]) -> Result<(Advert, &[u8]), Malformed
     let trailer = trailer.map(Trailer::from_bytes).transpose().map_err(Malformed::Trailer)?;
     let priority = Priority(priority);
     Ok((Advert { source, destination, ttl, vrid, priority, interval, addresses, form, trailer }, message))
+}
+
+/// Whether a message is CARP (`struct carp_header` of the BSDs and of ucarp): version 2, type 1, an identifier, and where
+/// VRRP counts its addresses, the words of authentication data, 7: a counter of 8 bytes and a digest of 20, 36 bytes with
+/// the header. With 7 addresses, VRRP version 2 has 44 (over IPv6, where it does not exist, more).
+const fn is_carp(version_and_type: u8, count: u8, length: usize) -> bool {
+    version_and_type == 0x21 && count == 7 && length == 36
 }
 
 /// Who sent a datagram and for which virtual router, as far as that can be read, however malformed the rest is.

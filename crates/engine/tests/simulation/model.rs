@@ -131,9 +131,10 @@ impl Model {
         if now.since(shadow.second.started) >= Duration::from_secs(1) {
             shadow.second = Second { started: now, ..Second::default() };
         }
-        let heard = news.iter().filter(|news| matches!(news, News::Datagram(_))).count();
+        let count = |kind: fn(&News) -> bool| news.iter().filter(|news| kind(news)).count();
+        let heard = count(|news| matches!(news, News::Datagram(_)));
         shadow.second.heard += heard;
-        shadow.second.told += news.len() - heard;
+        shadow.second.told += news.len() - heard - count(|news| matches!(news, News::Claimed { .. }));
         shadow.second.turns += usize::from(news.is_empty());
     }
 
@@ -181,7 +182,7 @@ impl Model {
     fn check_output_rate(&mut self, node: usize, it: &Node, turn: &Turn) {
         let second = &mut self.shadows[node].second;
         second.adverts += turn.adverts.len();
-        second.announces += turn.announces;
+        second.announces += turn.announces.len();
         let per_second = |router: &Router| {
             usize::try_from(1000 / router.advert_interval.to_duration().as_millis()).expect("small") + 2
         };

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::admin::{Reply, Request};
-use mainstay_engine::engine::{HandOverRules, InterfaceState};
+use mainstay_engine::engine::{HandOverRules, Hardware, InterfaceState};
 use mainstay_engine::limits::HAND_OVER_DRAIN;
 use mainstay_engine::peers::{self, LinkEnd, LinkId, PeerInput, PeerOptions, PeerOutput};
 use mainstay_engine::plan::{Router, ScriptId, VirtualAddress, Vrid};
 use mainstay_engine::time::{Instant, UnixTime};
+use mainstay_engine::vrrp::event::VrrpEvent;
 use mainstay_engine::vrrp::track::ScriptOutcome;
-use mainstay_engine::{Engine, Input, Output, Plan};
+use mainstay_engine::{Engine, Event, Input, Output, Plan};
 
 /// The ticket of every request to hand over.
 const HAND_OVER: u64 = 1;
@@ -26,11 +27,27 @@ pub(crate) enum News {
     Datagram(Vec<u8>),
     Interface,
     AddressGone(IpAddr),
-    ScriptFinished { script: ScriptId, run: u64, passed: bool },
+    /// Another balancer's kernel said that it has an address.
+    Claimed {
+        address: IpAddr,
+        by: u8,
+    },
+    ScriptFinished {
+        script: ScriptId,
+        run: u64,
+        passed: bool,
+    },
     Request(Request),
-    LinkOpened { link: LinkId },
-    LinkAccepted { from: IpAddr },
-    LinkEnded { link: LinkId, end: LinkEnd },
+    LinkOpened {
+        link: LinkId,
+    },
+    LinkAccepted {
+        from: IpAddr,
+    },
+    LinkEnded {
+        link: LinkId,
+        end: LinkEnd,
+    },
     Stop,
 }
 
@@ -42,12 +59,16 @@ pub(crate) struct Turn {
     pub(crate) acted: Vec<usize>,
     /// Routers that advertised, a priority of 0 included.
     pub(crate) advertised: Vec<usize>,
-    pub(crate) announces: usize,
+    pub(crate) announces: Vec<IpAddr>,
+    /// Addresses of which it asked who else has them.
+    pub(crate) probes: Vec<IpAddr>,
     pub(crate) scripts: Vec<(ScriptId, u64)>,
     pub(crate) dials: Vec<(LinkId, IpAddr)>,
     /// A hand-over that was accepted, or ended.
     pub(crate) standing_by: Option<bool>,
     pub(crate) exit: bool,
+    /// Sentences about others that keep the group from working.
+    pub(crate) blames: Vec<String>,
     pub(crate) trace: Vec<String>,
 }
 
@@ -163,6 +184,11 @@ impl Node {
         self.addresses.contains_key(&address) && !self.silent.contains_key(&address)
     }
 
+    /// Whether the kernel answers a question for an address now.
+    pub(crate) fn answers_probe(&self, address: IpAddr) -> bool {
+        self.link_up && self.life != Life::Suspended && self.answers_for(address)
+    }
+
     /// Whether clients on the LAN reach the group's addresses here.
     pub(crate) fn serves(&self, group: usize) -> bool {
         self.link_up && self.life != Life::Suspended && self.holds(group)
@@ -206,7 +232,7 @@ impl Node {
         engine.handle(Input::WallClock(self.wall(now)), clock);
         let mut news: Vec<News> = self.news.drain(..).collect();
         news.sort_by_key(|news| match news {
-            News::Datagram(_) => 0,
+            News::Datagram(_) | News::Claimed { .. } => 0,
             News::Interface | News::AddressGone(_) => 1,
             News::ScriptFinished { .. } | News::Request(_) | News::Stop => 2,
             News::LinkOpened { .. } | News::LinkAccepted { .. } | News::LinkEnded { .. } => 2,
@@ -236,6 +262,10 @@ impl Node {
                 Input::Interface { name: "eth0", state: Some(state) }
             }
             News::AddressGone(address) => Input::AddressGone { interface: "eth0", address: *address },
+            News::Claimed { address, by } => {
+                let hardware = Hardware([2, 0, 0, 0, 0, *by]);
+                Input::AddressClaimed { interface: "eth0", address: *address, hardware }
+            }
             News::ScriptFinished { script, run, passed } => {
                 let outcome = if *passed {
                     ScriptOutcome::Passed
@@ -288,8 +318,9 @@ impl Node {
             }
             Output::Announce { address, .. } => {
                 turn.acted.extend(self.group_of(address));
-                turn.announces += 1;
+                turn.announces.push(address);
             }
+            Output::Probe { address, .. } => turn.probes.push(address),
             Output::HandOverRules { interface, vrid, rules } => {
                 if self.rules_fail {
                     let reason = "cannot run nft".to_owned();
@@ -302,7 +333,8 @@ impl Node {
             Output::Reply { ticket, reply: Reply::Done } => turn.standing_by = Some(ticket == HAND_OVER),
             Output::Reply { .. } => {}
             Output::Exit => turn.exit = true,
-            Output::Publish(_) | Output::Event(_) => {}
+            Output::Event(event) => turn.blames.extend(blame(&event)),
+            Output::Publish(_) => {}
             Output::StartCheck { .. } | Output::ShutdownSessions { .. } => panic!("there are no servers"),
             Output::Peer(PeerOutput::Dial { link, peer, .. }) => turn.dials.push((link, peer)),
             Output::Peer(PeerOutput::Listen(_) | PeerOutput::Tell(_)) => {}
@@ -336,4 +368,16 @@ impl Node {
             self.expected.push(address.address);
         }
     }
+}
+
+/// What is said of others that keep the group from working. Adverts that were damaged on the way are the LAN's.
+fn blame(event: &Event) -> Option<String> {
+    let Event::Vrrp(said) = event else { return None };
+    let blames = matches!(
+        said,
+        VrrpEvent::PeerDiffers { harmful: true, .. }
+            | VrrpEvent::BothActive { .. }
+            | VrrpEvent::PeerMismatch { .. }
+    );
+    blames.then(|| said.to_string())
 }

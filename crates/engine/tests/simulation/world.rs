@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// Whether wall clocks only go forward.
     monotonic: bool,
+    /// Whether only planned things happen.
+    planned: bool,
 }
 
 /// Runs one seed to its end and returns the fingerprint of everything that happened.
@@ -79,6 +81,7 @@ pub(crate) fn run(seed: u64, shown: bool) -> u64 {
         nodes,
         trace,
         monotonic: cluster.monotonic,
+        planned: false,
     };
     for _ in 0..ROUNDS {
         world.chaos();
@@ -104,7 +107,7 @@ impl World {
             match event {
                 Event::News { node, incarnation, news } => {
                     let target = &mut self.nodes[node];
-                    let deaf = matches!(news, News::Datagram(_))
+                    let deaf = matches!(news, News::Datagram(_) | News::Claimed { .. })
                         && (!target.link_up || target.life == Life::Suspended);
                     if target.incarnation == incarnation && target.life != Life::Dead && !deaf {
                         target.news.push_back(news);
@@ -139,7 +142,9 @@ impl World {
             self.trace.note(self.now, format_args!("{node} {line}"));
         }
         self.model.check_turn(node, &self.nodes[node], &turn, self.now);
+        assert!(!self.planned || turn.blames.is_empty(), "{node} blames in peace: {:?}", turn.blames);
         self.deliver(node, &turn);
+        self.deliver_claims(node, &turn);
         self.watch_lifetimes(node);
         if turn.exit {
             self.die(node);
@@ -211,6 +216,26 @@ impl World {
         }
     }
 
+    /// Announcements reach all others; a probe reaches them, and those who have the address answer.
+    fn deliver_claims(&mut self, node: usize, turn: &Turn) {
+        let others = (0..self.nodes.len()).filter(|&other| other != node);
+        for other in others {
+            for &address in &turn.announces {
+                for (delay, _) in self.lan.carry((node, other), &[0], &mut self.random) {
+                    self.tell(other, delay, claimed(address, node));
+                }
+            }
+            for &address in &turn.probes {
+                let asked = self.lan.carry((node, other), &[0], &mut self.random);
+                let asked = asked.first().filter(|_| self.nodes[other].answers_probe(address));
+                let Some(&(there, _)) = asked else { continue };
+                for (back, _) in self.lan.carry((other, node), &[0], &mut self.random) {
+                    self.tell(node, there + back, claimed(address, other));
+                }
+            }
+        }
+    }
+
     fn tell(&mut self, node: usize, after: Duration, news: News) {
         let incarnation = self.nodes[node].incarnation;
         self.at(self.now + after, Event::News { node, incarnation, news });
@@ -246,7 +271,7 @@ impl World {
     }
 
     fn disturb(&mut self, node: usize) -> String {
-        match (self.random.below(13), self.nodes[node].life) {
+        match (self.random.below(14), self.nodes[node].life) {
             (0..=2, _) => self.lan.disturb(&mut self.random),
             (12, _) => self.step_clock(node),
             (_, Life::Dead) => {
@@ -261,7 +286,7 @@ impl World {
                 self.die(node);
                 "killed".to_owned()
             }
-            (12, _) => self.set_firewall(node, !self.nodes[node].rejects_links),
+            (13, _) => self.set_firewall(node, !self.nodes[node].rejects_links),
             (4 | 5, _) => self.sleep(node, Life::Paused),
             (6, _) => self.sleep(node, Life::Suspended),
             (7, _) => self.set_link(node, !self.nodes[node].link_up),
@@ -425,7 +450,10 @@ impl World {
     fn planned_change(&mut self) {
         let node = self.random.index(self.nodes.len());
         let what = self.random.pick(&[0, 0, 1, 2, 2]);
+        self.pass(limits::DIFFERENCE_QUIET);
         self.model.begin_planned(node, &self.nodes, self.now);
+        // What was wrong before is over by then.
+        self.planned = true;
         let said = self.ask(node, what);
         self.trace.note(self.now, format_args!("{node} planned: {said}"));
         self.pass(self.model.longest_hand_over() + HAND_OVER_DRAIN);
@@ -443,7 +471,12 @@ impl World {
         }
         self.settle();
         self.model.end_planned();
+        self.planned = false;
     }
+}
+
+fn claimed(address: IpAddr, by: usize) -> News {
+    News::Claimed { address, by: u8::try_from(by).expect("few balancers") }
 }
 
 /// How long a router that could not install its addresses may stay away afterwards: it fails once in a round, or a

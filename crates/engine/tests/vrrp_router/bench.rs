@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_engine::admin::DifferenceStatus;
 use mainstay_engine::engine::{HandOverRules, InterfaceState};
 use mainstay_engine::peers::PeerOptions;
 use mainstay_engine::plan::{
@@ -151,12 +152,13 @@ impl Bench {
 
     /// What another router of this group says.
     pub(crate) fn advert(&self, source: IpAddr, priority: u8) -> Advert {
-        let Delivery::Multicast { group } = self.config.delivery else {
-            panic!("the bench is a multicast one")
+        let destination = match self.config.delivery {
+            Delivery::Multicast { group } => group,
+            Delivery::Unicast { .. } => OWN,
         };
         Advert {
             source,
-            destination: group,
+            destination,
             ttl: LAN_TTL,
             vrid: self.config.vrid,
             priority: Priority(priority),
@@ -186,6 +188,11 @@ impl Bench {
 
     pub(crate) fn reason(&self) -> String {
         self.engine.status(self.now).routers[0].reason.clone()
+    }
+
+    /// What `status` says is wrong between it and others.
+    pub(crate) fn differences(&self) -> Vec<DifferenceStatus> {
+        self.engine.status(self.now).routers.remove(0).differences
     }
 
     pub(crate) fn take(&mut self) -> Vec<Output> {

@@ -64,7 +64,7 @@ fn keepalived_skip_check_adv_addr_trusts_further_adverts_of_the_active_router() 
     changed.addresses.clear();
     changed.addresses.push(HIGHER);
     bench.hear_this(&changed);
-    assert_eq!(refusals(&bench), ["address_list"], "the first one is looked at");
+    assert_eq!(refusals(&bench), ["vrid_taken"], "the first one is looked at");
     bench.hear(LOWER, 200);
     bench.hear_this(&changed);
     bench.hear_this(&Advert { source: HIGHER, ..changed });

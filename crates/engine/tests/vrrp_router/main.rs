@@ -1,7 +1,9 @@
 //! One virtual router, clause by clause: RFC 9568 and, for version 2, RFC 3768, and where Keepalived or mainstay differ.
 
 mod bench;
+mod conflicts;
 mod delivery;
+mod mismatches;
 mod moves;
 mod peer_link;
 mod rfc;

@@ -177,8 +177,8 @@ fn rfc9568_7_1_what_is_refused_changes_nothing_and_is_named_once() {
     let changes: [(&str, Change); 5] = [
         ("ttl", |advert| advert.ttl = 254),
         ("interval", |advert| advert.interval = Centis::new(200)),
-        ("address_count", |advert| advert.addresses.push(Ipv4Addr::new(10, 0, 0, 101).into())),
-        ("address_list", |advert| advert.addresses = vec![Ipv4Addr::new(10, 0, 0, 101).into()]),
+        ("address_list", |advert| advert.addresses.push(Ipv4Addr::new(10, 0, 0, 101).into())),
+        ("vrid_taken", |advert| advert.addresses = vec![Ipv4Addr::new(10, 0, 0, 101).into()]),
         ("authentication_type", |advert| {
             advert.form = Form::V2 { authentication: Authentication::Password(*b"hunter2\0") };
         }),

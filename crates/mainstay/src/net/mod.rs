@@ -7,6 +7,7 @@
 
 mod adverts;
 mod announce;
+mod claims;
 mod hand_over_rules;
 mod monitor;
 mod netlink;
@@ -20,11 +21,13 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use mainstay_engine::engine::{HandOverRules, InterfaceState};
+use mainstay_engine::engine::{HandOverRules, Hardware, InterfaceState};
 use mainstay_engine::plan::{Delivery, Family, Plan, VirtualAddress, Vrid};
+use mainstay_engine::vrrp::packet::{GROUP, GROUP_IPV6};
 use nix::errno::Errno;
 
-use self::announce::Announcer;
+use self::announce::{Announcer, Port};
+use self::claims::ClaimWatch;
 use self::monitor::{Change, Monitor};
 use self::netlink::{Address, Link, Netlink};
 use self::vrrp_socket::VrrpSocket;
@@ -58,6 +61,15 @@ pub enum Finding {
         /// The address.
         address: IpAddr,
     },
+    /// Somebody else on a link says that it has a virtual address.
+    AddressClaimed {
+        /// The interface it was heard on.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// Whose it is said to be.
+        hardware: Hardware,
+    },
     /// Adverts travel by other sockets now: wait for those.
     Sockets,
     /// Something that should work does not; a sentence for the log.
@@ -74,6 +86,9 @@ struct Interface {
     /// As it was last reported; `None` before the first report.
     reported: Option<Option<InterfaceState>>,
     announcer: Option<Announcer>,
+    /// The virtual addresses on it, of each family.
+    claimable: BTreeMap<Family, Vec<IpAddr>>,
+    watches: BTreeMap<Family, ClaimWatch>,
     /// Addresses installed and not removed here.
     installed: BTreeSet<IpAddr>,
 }
@@ -112,6 +127,13 @@ impl Network {
                 Ok(found) => findings.extend(found),
                 // It stays stale: the next change anywhere asks again.
                 Err(error) => findings.push(Finding::Trouble(format!("cannot look at {name}: {error}"))),
+            }
+        }
+        for (name, interface) in &mut self.interfaces {
+            for watch in interface.watches.values_mut() {
+                watch.receive(|address, hardware| {
+                    findings.push(Finding::AddressClaimed { interface: name.clone(), address, hardware });
+                });
             }
         }
         findings
@@ -161,21 +183,30 @@ impl Network {
     /// # Errors
     /// The kernel's, or that there is no such interface now.
     pub fn announce(&mut self, interface: &str, address: IpAddr) -> io::Result<()> {
+        self.announcer(interface)?.announce(address)
+    }
+
+    /// Asks once who has an address.
+    ///
+    /// # Errors
+    /// The kernel's, or that there is no such interface now.
+    pub fn probe(&mut self, interface: &str, address: IpAddr) -> io::Result<()> {
+        self.announcer(interface)?.probe(address)
+    }
+
+    /// Readable when [`Network::look`] has something to do.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let watches = self.interfaces.values().flat_map(|interface| interface.watches.values());
+        watches.map(AsFd::as_fd).chain([self.monitor.as_fd()])
+    }
+
+    fn announcer(&mut self, interface: &str) -> io::Result<&Announcer> {
         let found = self.interfaces.get_mut(interface).ok_or_else(no_interface)?;
         let announcer = match found.announcer.take() {
             Some(announcer) => announcer,
             None => Announcer::open(interface)?,
         };
-        announcer.announce(address)?;
-        found.announcer = Some(announcer);
-        Ok(())
-    }
-}
-
-impl AsFd for Network {
-    /// Readable when [`Network::look`] has something to do.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.monitor.as_fd()
+        Ok(found.announcer.insert(announcer))
     }
 }
 
@@ -201,6 +232,7 @@ impl Interface {
         // A hardware address may have changed with the state.
         self.announcer = None;
         let mut findings = self.follow(name, link, adverts);
+        self.watch(name);
         let able = link.filter(|_| self.adverts.keys().all(|&family| adverts.has(name, family)));
         let state = able.map(|link| InterfaceState { running: link.running, addresses: usable(&addresses) });
         if self.reported.as_ref() != Some(&state) {
@@ -245,18 +277,43 @@ impl Interface {
     }
 }
 
+impl Interface {
+    /// Opens what hears others claim its addresses. Where that cannot be, on an interface without Ethernet, nobody
+    /// could claim them that way either.
+    fn watch(&mut self, name: &str) {
+        // One that goes on keeps what it has heard.
+        let port = Port::of(name).ok();
+        self.watches.retain(|_, watch| port.as_ref().is_some_and(|port| watch.is_of(port)));
+        let missing = self.claimable.iter().filter(|(family, _)| !self.watches.contains_key(family));
+        let missing: Vec<_> = missing.filter(|_| self.link.is_some()).collect();
+        for (&family, addresses) in missing {
+            match ClaimWatch::open(name, family, addresses) {
+                Ok(watch) => drop(self.watches.insert(family, watch)),
+                Err(error) => tracing::debug!("cannot watch {name} for address conflicts: {error}"),
+            }
+        }
+    }
+}
+
 fn interfaces_of(plan: &Plan) -> BTreeMap<String, Interface> {
     let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
     for router in &plan.routers {
         let interface = interfaces.entry(router.interface.clone()).or_default();
         let groups = interface.adverts.entry(router.family()).or_default();
-        if let Delivery::Multicast { group } = router.delivery
-            && !groups.contains(&group)
-        {
+        let group = match router.delivery {
+            Delivery::Multicast { group } => group,
+            // Nobody should use it here; who does by mistake is named.
+            Delivery::Unicast { .. } => usual_group(router.family()),
+        };
+        if !groups.contains(&group) {
             groups.push(group);
         }
         for address in router.addresses.iter().chain(&router.excluded_addresses) {
-            interfaces.entry(address.interface.clone()).or_default();
+            let interface = interfaces.entry(address.interface.clone()).or_default();
+            let claimable = interface.claimable.entry(Family::of(address.address)).or_default();
+            if !claimable.contains(&address.address) {
+                claimable.push(address.address);
+            }
         }
         for tracked in &router.track_interfaces {
             interfaces.entry(tracked.interface.clone()).or_default();
@@ -264,6 +321,13 @@ fn interfaces_of(plan: &Plan) -> BTreeMap<String, Interface> {
     }
     interfaces.values_mut().for_each(|interface| interface.stale = true);
     interfaces
+}
+
+const fn usual_group(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => IpAddr::V4(GROUP),
+        Family::Ipv6 => IpAddr::V6(GROUP_IPV6),
+    }
 }
 
 /// Primary addresses first: the first one is the source of adverts. What duplicate address detection has not cleared

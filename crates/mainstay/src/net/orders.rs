@@ -49,6 +49,13 @@ pub enum Order {
         /// The address.
         address: IpAddr,
     },
+    /// Ask once on the link who has an address.
+    Probe {
+        /// The interface to ask on.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+    },
     /// Put the rules of one virtual router for a move in force; `None` ends them.
     HandOverRules {
         /// The router's interface.
@@ -214,8 +221,8 @@ impl<R: Fn(Report)> Worker<R> {
     }
 
     fn wait(&self) {
-        let mut descriptors =
-            [self.inbox.as_fd(), self.network.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let all = [self.inbox.as_fd()].into_iter().chain(self.network.descriptors());
+        let mut descriptors: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         // Interrupted or not: the loop looks at everything.
         let _ = poll(&mut descriptors, PollTimeout::NONE);
     }
@@ -237,6 +244,12 @@ impl<R: Fn(Report)> Worker<R> {
             Order::Announce { interface, address } => {
                 if let Err(error) = self.network.announce(&interface, address) {
                     tracing::warn!("cannot announce {address} on {interface}: {error}");
+                }
+            }
+            Order::Probe { interface, address } => {
+                // The announcement that went before says so louder.
+                if let Err(error) = self.network.probe(&interface, address) {
+                    tracing::debug!("cannot probe for {address} on {interface}: {error}");
                 }
             }
             Order::HandOverRules { interface, vrid, rules } => {

@@ -144,7 +144,7 @@ fn adverts(network: &Network) -> Adverts {
 fn wait(network: &Network) {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let adverts = adverts(network);
-    let descriptors = adverts.descriptors().chain([network.as_fd()]);
+    let descriptors = adverts.descriptors().chain(network.descriptors());
     let mut descriptors: Vec<_> =
         descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
     poll(&mut descriptors, PollTimeout::from(100_u8)).expect("poll works");
@@ -488,4 +488,52 @@ fn only_the_thread_itself_is_in_a_hurry() {
 
 fn at(millis: u64) -> mainstay_engine::time::Instant {
     mainstay_engine::time::Instant::from_nanos(millis * 1_000_000)
+}
+
+#[test]
+fn who_else_has_an_address_answers_a_probe_and_is_heard_unasked() {
+    in_namespace("who_else_has_an_address_answers_a_probe_and_is_heard_unasked", || {
+        for end in ["lan0", "lan1"] {
+            fs::write(format!("/proc/sys/net/ipv6/conf/{end}/disable_ipv6"), "0").unwrap();
+        }
+        let link = ip("-oneline link show dev lan1");
+        let hardware = link.split(' ').skip_while(|word| *word != "link/ether").nth(1).unwrap();
+        for (plan, add, elsewhere) in [
+            (plan("lan0"), "address add 10.9.0.100/24 dev lan1", "10.9.0.77"),
+            (ipv6_plan("lan0"), "-6 address add 2001:db8::64/64 dev lan1 nodad", "2001:db8::77"),
+        ] {
+            let own = plan.routers[0].addresses[0].address;
+            let is_claim = |finding: &Finding| matches!(finding, Finding::AddressClaimed { .. });
+            let claimed = |finding: Finding| match finding {
+                Finding::AddressClaimed { interface, address, hardware } => {
+                    (interface, address, hardware.to_string())
+                }
+                other => panic!("{other:?}"),
+            };
+            let expected = ("lan0".to_owned(), own, hardware.to_owned());
+            let mut network = Network::open(&plan).unwrap();
+            look_until(&mut network, |finding| matches!(finding, Finding::Interface { state: Some(_), .. }));
+            // What it says itself is no claim of others, and nobody has the address yet.
+            network.announce("lan0", own).unwrap();
+            network.probe("lan0", own).unwrap();
+            ip(add);
+            // Until the other end is ready to answer.
+            let deadline = Instant::now() + PATIENCE;
+            let answer = loop {
+                network.probe("lan0", own).unwrap();
+                wait(&network);
+                if let Some(answer) = network.look().into_iter().find(is_claim) {
+                    break answer;
+                }
+                assert!(Instant::now() < deadline, "nobody answers for {own}");
+            };
+            assert_eq!(claimed(answer), expected);
+
+            // Announcements are heard without a question. One for another address is not.
+            let there = announce::Announcer::open("lan1").unwrap();
+            there.announce(elsewhere.parse().unwrap()).unwrap();
+            there.announce(own).unwrap();
+            assert_eq!(claimed(look_until(&mut network, is_claim)), expected);
+        }
+    });
 }

@@ -32,6 +32,15 @@ pub(crate) fn of_balancers() {
         assert_eq!((line.new_failed, line.failures.len()), (0, 0), "{line:?}");
         assert!(line.address_gone.is_some(), "{line:?}");
     }
+    for balancer in [&cluster.lb1, &cluster.lb2] {
+        let status = balancer.status().expect("a status");
+        assert_eq!(status.routers[0].differences, [], "a move is no conflict");
+        let log = balancer.log();
+        assert!(
+            !log.contains("address_conflict") && !log.contains("answers for"),
+            "a move is no conflict:\n{log}"
+        );
+    }
 }
 
 pub(crate) fn of_balancers_with_fast_timers() {

@@ -6,6 +6,7 @@
 mod capture;
 mod faults;
 mod interop;
+mod mismatches;
 mod peer_link;
 mod recipe;
 mod signed;
@@ -21,7 +22,7 @@ use mainstay::lab::cluster::{Cluster, Holder, Options};
 use mainstay::lab::enter::{self, Place};
 use mainstay::lab::recipe::Timers;
 
-const TESTS: [(&str, fn()); 14] = [
+const TESTS: &[(&str, fn())] = &[
     ("recipe::runs_as_printed_and_queues_the_61st", recipe::runs_as_printed_and_queues_the_61st),
     ("interop::mainstay_before_keepalived", interop::mainstay_before_keepalived),
     ("interop::keepalived_before_mainstay", interop::keepalived_before_mainstay),
@@ -42,6 +43,9 @@ const TESTS: [(&str, fn()); 14] = [
         "peer_link::the_address_goes_where_servers_are_reached",
         peer_link::the_address_goes_where_servers_are_reached,
     ),
+    ("mismatches::of_a_real_keepalived", mismatches::of_a_real_keepalived),
+    ("mismatches::a_strangers_address", mismatches::a_strangers_address),
+    ("mismatches::carp_on_the_lan", mismatches::carp_on_the_lan),
 ];
 
 /// Before the name of the test that is to be run inside.
@@ -54,7 +58,7 @@ fn main() -> ExitCode {
         Place::Inside => {
             enter::prepare().expect("a place for the lab's files");
             let (_, test) =
-                TESTS.into_iter().find(|(name, _)| arguments.ends_with(&[(*name).to_owned()])).expect(ONLY);
+                TESTS.iter().find(|(name, _)| arguments.ends_with(&[(*name).to_owned()])).expect(ONLY);
             test();
             ExitCode::SUCCESS
         }
@@ -66,14 +70,14 @@ fn outside(arguments: &[String]) -> ExitCode {
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
     let program = env::current_exe().expect("this program's own file");
     let mut failed = Vec::new();
-    for (name, _) in TESTS.into_iter().filter(|(name, _)| wanted(name)) {
+    for (name, _) in TESTS.iter().filter(|(name, _)| wanted(name)) {
         let started = Instant::now();
         let mut command = enter::command(&program, [ONLY, name]).expect("the tools that namespaces need");
         let passed = command.status().expect("namespaces").success();
         let verdict = if passed { "ok" } else { "FAILED" };
         println!("test {name} ... {verdict} ({:.1} s)", started.elapsed().as_secs_f64());
         if !passed {
-            failed.push(name);
+            failed.push(*name);
         }
     }
     if failed.is_empty() {

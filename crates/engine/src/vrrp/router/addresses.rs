@@ -257,7 +257,7 @@ impl Router {
         self.outputs.push_back(Output::InstallAddress { address, lifetime });
     }
 
-    fn announce_one(&mut self, own: &VirtualAddress) {
+    pub(super) fn announce_one(&mut self, own: &VirtualAddress) {
         let (interface, address) = (own.interface.clone(), own.address);
         self.outputs.push_back(Output::Announce { interface, address });
     }

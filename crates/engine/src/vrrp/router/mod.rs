@@ -2,7 +2,8 @@
 //!
 //! Owns [`Router`], its states and the ways between them. `receive` judges adverts, `authenticate` their signatures,
 //! `addresses` keeps the virtual addresses, `hand_over` gives them away, `challenge` asks an active router whether it
-//! lives, `drain` lets old connections end where they began, `timers` says when things are due, `status` explains it all.
+//! lives, `drain` lets old connections end where they began, `differences`, `notice` and `conflicts` name what is wrong
+//! with others, `mending` how to mend it, `timers` says when things are due, `status` explains it all.
 //!
 //! ```text
 //!   Initialize --> Backup <--> Active --> HandingOver --> Backup | Stopped
@@ -14,8 +15,12 @@
 mod addresses;
 mod authenticate;
 mod challenge;
+mod conflicts;
+mod differences;
 mod drain;
 mod hand_over;
+mod mending;
+mod notice;
 mod receive;
 mod status;
 mod timers;
@@ -27,6 +32,8 @@ use std::time::Duration;
 use self::addresses::Addresses;
 use self::authenticate::authenticator;
 use self::challenge::Challenge;
+use self::conflicts::Defended;
+use self::differences::Differences;
 use self::hand_over::{HandOver, Purpose};
 use self::receive::Counters;
 use self::timers::{Timer, Timers};
@@ -55,8 +62,8 @@ pub(crate) struct Router {
     active_interval: Centis,
     /// The other router that was last heard to be active.
     peer: Option<Peer>,
-    /// What the version 3 checksum covered that was accepted last, whoever sent it.
-    heard_checksum: Option<ChecksumForm>,
+    /// What the version 3 checksum covered that was accepted last, and who sent it.
+    heard_checksum: Option<(IpAddr, ChecksumForm)>,
     /// From when on a lower-priority active router is no longer put up with (`preempt_delay`).
     preempt_from: Option<Instant>,
     /// Since when an operator wants this router to be the last resort.
@@ -77,6 +84,8 @@ pub(crate) struct Router {
     has_hand_over_rules: bool,
     counters: Counters,
     complaints: Complaints,
+    differences: Differences,
+    defended: Defended,
     outputs: VecDeque<Output>,
 }
 
@@ -159,6 +168,8 @@ impl Router {
             has_hand_over_rules: false,
             counters: Counters::default(),
             complaints: Complaints::default(),
+            differences: Differences::default(),
+            defended: Defended::new(),
             outputs: VecDeque::new(),
             config,
         };
@@ -207,6 +218,7 @@ impl Router {
         while let Some(timer) = self.timers.take_due(now) {
             self.expire(timer, now);
         }
+        self.end_differences(now);
         debug_assert!(self.poll_timeout().is_none_or(|deadline| deadline.at > now), "{:?}", self.timers);
         self.check_invariants();
     }
@@ -218,7 +230,8 @@ impl Router {
 
     /// When something is due next.
     pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
-        self.timers.next()
+        let end = self.differences.next_end().map(|at| Deadline { at, why: "end of a difference" });
+        [self.timers.next(), end].into_iter().flatten().min()
     }
 
     /// Whether there is something to say.
@@ -252,6 +265,7 @@ impl Router {
             Timer::AfterDeathBurst => self.announce(self.config.announce.repeat),
             Timer::Refresh => self.refresh_announcements(now),
             Timer::LowerPriorityBurst => self.announce(self.config.announce.lower_priority_repeat),
+            Timer::Probe => self.probe_addresses(now),
             Timer::HandOverBound => self.give_up_waiting(now),
             Timer::DrainEnd => self.end_drain(),
             Timer::InstallHold => {
@@ -341,6 +355,8 @@ impl Router {
         self.install_addresses(now);
         let (router, reason) = (self.config.name.clone(), self.why.clone());
         self.say(VrrpEvent::BecameActive { router, reason });
+        self.probe_addresses(now);
+        self.name_claimants(now);
     }
 
     /// RFC 9568 §6.4.3 when it was active: let go and listen.
@@ -384,6 +400,9 @@ impl Router {
 
     fn enter(&mut self, state: State, why: String, now: Instant) {
         (self.state, self.since, self.why) = (state, now, why);
+        if state != State::Active {
+            self.end_activity(now);
+        }
     }
 
     /// A router that owned the addresses and did not advertise for longer than a peer waits may have a successor by
@@ -465,7 +484,10 @@ impl Router {
     /// The form of checksum that the group understands: some routers take no other than their own (RFC 9568 §5.2.8
     /// says one thing, RFC 5798 was read as another).
     fn checksum_form(&self) -> ChecksumForm {
-        self.config.checksum.or(self.heard_checksum).unwrap_or(ChecksumForm::PseudoHeader)
+        self.config
+            .checksum
+            .or(self.heard_checksum.map(|(_, form)| form))
+            .unwrap_or(ChecksumForm::PseudoHeader)
     }
 
     /// The priority it takes part with now.

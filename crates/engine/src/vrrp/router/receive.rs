@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::notice::Refusal;
 use super::{Config, HandOver, Link, Peer, Priority, Router, State, Timer};
 use crate::plan::{Authentication, Delivery, Preempt, Version};
 use crate::time::{Centis, Instant};
 use crate::vrrp::event::VrrpEvent;
-use crate::vrrp::hmac::Refusal;
+use crate::vrrp::hmac;
 use crate::vrrp::packet::{Advert, Form, LAN_TTL, Malformed};
 
 /// What one router counts.
@@ -20,6 +21,8 @@ pub(super) struct Counters {
     pub(super) sent: u64,
     pub(super) received: u64,
     pub(super) became_active: u64,
+    /// Times it was found to be active beside a router that it refuses.
+    pub(super) both_active: u64,
     /// By the reason's stable name.
     pub(super) refused: BTreeMap<&'static str, Refused>,
 }
@@ -32,7 +35,7 @@ pub(super) struct Refused {
 }
 
 /// How a well-formed advert differs from what its receiver is configured to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
     /// Another TTL than its sender's distance allows: 255 in multicast (RFC 9568 §7.1), what the peer's line says in unicast.
     Ttl {
@@ -40,6 +43,8 @@ pub(crate) enum Mismatch {
         theirs: u8,
         /// What would be taken.
         least_and_most: (u8, u8),
+        /// Whether that proves that the sender is on the LAN.
+        on_lan: bool,
     },
     /// Another protocol version (RFC 9568 §7.1).
     Version {
@@ -63,7 +68,7 @@ pub(crate) enum Mismatch {
         key: u8,
     },
     /// A signature that is not believed.
-    Hmac(Refusal),
+    Hmac(hmac::Refusal),
     /// Another interval, which version 2 does not allow (RFC 3768 §7.1).
     Interval {
         /// The sender's.
@@ -71,24 +76,24 @@ pub(crate) enum Mismatch {
         /// The receiver's.
         ours: Centis,
     },
-    /// Another number of addresses.
-    AddressCount {
-        /// The sender's.
-        theirs: usize,
-        /// The receiver's.
-        ours: usize,
+    /// Not the same addresses.
+    AddressList {
+        /// The receiver's that the sender does not have.
+        missing_there: Vec<IpAddr>,
+        /// The sender's that the receiver does not have.
+        missing_here: Vec<IpAddr>,
     },
+    /// None of the receiver's addresses: another group with the same identifier. The first of its addresses.
+    VridTaken(IpAddr),
     /// A unicast advert of somebody who is not a peer, where only peers are heard.
     Stranger,
     /// Multicast to a unicast router, or the other way round.
     Destination(IpAddr),
-    /// An address of the receiver that the sender does not have.
-    AddressList(IpAddr),
 }
 
 impl Mismatch {
     /// The stable name that counters and events carry.
-    pub(crate) const fn name(self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Ttl { .. } => "ttl",
             Self::Version { .. } => "version",
@@ -98,10 +103,10 @@ impl Mismatch {
             Self::Signed { .. } => "signed",
             Self::Hmac(refusal) => refusal.name(),
             Self::Interval { .. } => "interval",
-            Self::AddressCount { .. } => "address_count",
+            Self::AddressList { .. } => "address_list",
+            Self::VridTaken(_) => "vrid_taken",
             Self::Stranger => "stranger",
             Self::Destination(_) => "destination",
-            Self::AddressList(_) => "address_list",
         }
     }
 }
@@ -109,10 +114,10 @@ impl Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ttl { theirs, least_and_most: (LAN_TTL, LAN_TTL) } => {
+            Self::Ttl { theirs, on_lan: true, .. } => {
                 write!(f, "its TTL is {theirs}, not 255, so it does not come from this LAN")
             }
-            Self::Ttl { theirs, least_and_most: (least, most) } => {
+            Self::Ttl { theirs, least_and_most: (least, most), on_lan: false } => {
                 write!(f, "its TTL is {theirs}, this router takes {least} to {most} from that peer")
             }
             Self::Version { theirs, ours } => {
@@ -138,8 +143,21 @@ impl fmt::Display for Mismatch {
                     "it advertises every {theirs}, this router every {ours}, and version 2 wants them equal"
                 )
             }
-            Self::AddressCount { theirs, ours } => {
-                write!(f, "it has another number of virtual addresses: {theirs}, this router {ours}")
+            Self::AddressList { missing_there, missing_here } => {
+                let mut parts = Vec::new();
+                if !missing_there.is_empty() {
+                    parts.push(format!("it does not have {}", list(missing_there)));
+                }
+                if !missing_here.is_empty() {
+                    parts.push(format!("this router does not have its {}", list(missing_here)));
+                }
+                if parts.is_empty() {
+                    parts.push("it names an address twice".to_owned());
+                }
+                f.write_str(&parts.join(", "))
+            }
+            Self::VridTaken(address) => {
+                write!(f, "it uses the same virtual router identifier for other addresses, such as {address}")
             }
             Self::Stranger => f.write_str("it is not one of this router's peers"),
             Self::Destination(destination) if destination.is_multicast() => {
@@ -148,9 +166,18 @@ impl fmt::Display for Mismatch {
             Self::Destination(destination) => {
                 write!(f, "it sends to {destination} alone, this router expects multicast")
             }
-            Self::AddressList(address) => write!(f, "it does not have the virtual address {address}"),
         }
     }
+}
+
+/// Some addresses, and how many more there are.
+fn list(addresses: &[IpAddr]) -> String {
+    const SHOWN: usize = 4;
+    let mut words: Vec<_> = addresses.iter().take(SHOWN).map(IpAddr::to_string).collect();
+    if let Some(more) = addresses.len().checked_sub(SHOWN).filter(|&more| more > 0) {
+        words.push(format!("and {more} more"));
+    }
+    words.join(", ")
 }
 
 const fn digit(version: Version) -> u8 {
@@ -163,7 +190,7 @@ const fn digit(version: Version) -> u8 {
 impl Router {
     /// Takes in a datagram for this virtual router that could not be read.
     pub(crate) fn handle_malformed(&mut self, sender: IpAddr, malformed: Malformed, now: Instant) {
-        self.refuse(sender, malformed.name(), malformed.to_string(), now);
+        self.refuse(Refusal::of_malformed(sender, malformed), now);
     }
 
     /// Takes in an advert for this virtual router; `message` is what its signature covers.
@@ -175,13 +202,12 @@ impl Router {
         }
         let authentic = self.authenticate(advert, message, now);
         if let Err(mismatch) = authentic.and_then(|()| judge(&self.config, advert, self.is_trusted(advert))) {
-            return self.refuse(advert.source, mismatch.name(), mismatch.to_string(), now);
+            // Whatever else differs: who has none of the addresses is of another group.
+            let mismatch = another_group(&self.config, advert).unwrap_or(mismatch);
+            return self.refuse(Refusal::of(advert, &mismatch), now);
         }
         self.counters.received += 1;
-        if let Form::V3 { checksum } = advert.form {
-            self.heard_checksum = Some(checksum);
-        }
-        self.name_stranger(advert.source, now);
+        self.look_closer(advert, now);
         match self.state {
             State::Backup => self.hear_as_backup(advert, now),
             State::Active => self.hear_as_active(advert, now),
@@ -239,6 +265,7 @@ impl Router {
             let router = self.config.name.clone();
             self.say(VrrpEvent::PeerAlsoActive { router, peer: source, priority });
         }
+        self.look_for_deafness(advert, now);
         self.advertise(own, now);
         self.announce_against_lower_priority(now);
     }
@@ -277,26 +304,6 @@ impl Router {
             Version::V3 => advert.interval,
         }
     }
-
-    /// A unicast sender that is not a configured peer counts, as with Keepalived, but is named.
-    fn name_stranger(&mut self, peer: IpAddr, now: Instant) {
-        let Delivery::Unicast { peers, .. } = &self.config.delivery else { return };
-        if !peers.iter().any(|known| known.address == peer)
-            && self.complaints.worth_saying("stranger", peer, "", now)
-        {
-            self.say(VrrpEvent::StrangerHeard { router: self.config.name.clone(), peer });
-        }
-    }
-
-    fn refuse(&mut self, sender: IpAddr, mismatch: &'static str, detail: String, now: Instant) {
-        let refused = self.counters.refused.entry(mismatch).or_default();
-        refused.count += 1;
-        refused.latest = format!("{sender}: {detail}");
-        if self.complaints.worth_saying(mismatch, sender, &detail, now) {
-            let router = self.config.name.clone();
-            self.say(VrrpEvent::PeerMismatch { router, peer: sender, mismatch, detail });
-        }
-    }
 }
 
 fn peer_of(advert: &Advert, now: Instant) -> Peer {
@@ -316,7 +323,8 @@ fn judge(config: &Config, advert: &Advert, trusted: bool) -> Result<(), Mismatch
             .map_or((u8::MIN, u8::MAX), |peer| (peer.min_ttl, peer.max_ttl)),
     };
     let ttl_fits = (least_and_most.0..=least_and_most.1).contains(&advert.ttl);
-    refuse_unless(trusted || ttl_fits, Mismatch::Ttl { theirs: advert.ttl, least_and_most })?;
+    let on_lan = matches!(config.delivery, Delivery::Multicast { .. });
+    refuse_unless(trusted || ttl_fits, Mismatch::Ttl { theirs: advert.ttl, least_and_most, on_lan })?;
     let (theirs, ours) = (advert.version(), config.version);
     refuse_unless(theirs == ours, Mismatch::Version { theirs, ours })?;
     if let Form::V2 { authentication } = &advert.form {
@@ -324,19 +332,14 @@ fn judge(config: &Config, advert: &Advert, trusted: bool) -> Result<(), Mismatch
         let (theirs, ours) = (advert.interval, config.advert_interval);
         refuse_unless(theirs == ours, Mismatch::Interval { theirs, ours })?;
     }
-    let ours = || config.addresses.iter().map(|own| own.address);
-    let counts = (advert.addresses.len(), config.addresses.len());
-    refuse_unless(
-        trusted || counts.0 == counts.1,
-        Mismatch::AddressCount { theirs: counts.0, ours: counts.1 },
-    )?;
+    if !trusted {
+        judge_addresses(config, advert)?;
+    }
     let expected = match config.delivery {
         Delivery::Multicast { group } => advert.destination == group,
         Delivery::Unicast { .. } => !advert.destination.is_multicast(),
     };
     refuse_unless(expected, Mismatch::Destination(advert.destination))?;
-    let missing = ours().find(|own| !trusted && !advert.addresses.contains(own));
-    missing.map_or(Ok(()), |own| Err(Mismatch::AddressList(own)))?;
     match &config.delivery {
         Delivery::Unicast { peers, only_peers: true, .. } => {
             let known = peers.iter().any(|peer| peer.address == advert.source);
@@ -344,6 +347,22 @@ fn judge(config: &Config, advert: &Advert, trusted: bool) -> Result<(), Mismatch
         }
         _ => Ok(()),
     }
+}
+
+/// Every address on both sides, in any order.
+fn judge_addresses(config: &Config, advert: &Advert) -> Result<(), Mismatch> {
+    let ours = || config.addresses.iter().map(|own| own.address);
+    let missing_there: Vec<_> = ours().filter(|own| !advert.addresses.contains(own)).collect();
+    let has = |address: &IpAddr| ours().any(|own| own == *address);
+    let missing_here: Vec<_> = advert.addresses.iter().copied().filter(|address| !has(address)).collect();
+    let fits = missing_there.is_empty() && advert.addresses.len() == config.addresses.len();
+    if fits { Ok(()) } else { Err(Mismatch::AddressList { missing_there, missing_here }) }
+}
+
+/// Whether an advert is of another group that uses the same identifier.
+fn another_group(config: &Config, advert: &Advert) -> Option<Mismatch> {
+    let shared = config.addresses.iter().any(|own| advert.addresses.contains(&own.address));
+    advert.addresses.first().filter(|_| !shared).map(|first| Mismatch::VridTaken(*first))
 }
 
 fn judge_authentication(ours: &Authentication, theirs: &Authentication) -> Result<(), Mismatch> {

@@ -38,6 +38,10 @@ impl Router {
             adverts_sent: self.counters.sent,
             adverts_received: self.counters.received,
             refused: refused.collect(),
+            differences: self.differences.status(|difference| self.consequence(difference, now), now),
+            differences_total: self.differences.totals(),
+            differences_left_out: self.differences.left_out(),
+            both_active_total: self.counters.both_active,
         }
     }
 

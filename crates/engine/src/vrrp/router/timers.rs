@@ -24,6 +24,8 @@ pub(super) enum Timer {
     LowerPriorityBurst,
     /// The refresh of announcements while active.
     Refresh,
+    /// The next question who else has the addresses.
+    Probe,
     /// The end of patience with successors that do not come.
     HandOverBound,
     /// The end of what a move sets up for old connections.
@@ -43,6 +45,7 @@ impl Timer {
             Self::AfterDeathBurst => "announcement after a death",
             Self::LowerPriorityBurst => "second announcement after a lower-priority advert",
             Self::Refresh => "refresh of announcements",
+            Self::Probe => "probe for address conflicts",
             Self::HandOverBound => "bound of the hand-over",
             Self::DrainEnd => "end of the drain",
             Self::InstallHold => "retry of a failed installation",
