@@ -197,7 +197,7 @@ impl Machine {
 
     fn assert_planned(&self, output: &Output) {
         match output {
-            Output::SendAdvert { interface, destination, datagram } => {
+            Output::SendAdvert { interface, hardware: None, destination, datagram } => {
                 let advert = decode(datagram).expect("what is sent is well-formed");
                 assert_eq!((interface.as_str(), advert.source), (INTERFACE, OWN));
                 assert_eq!(advert.destination, *destination);
@@ -227,7 +227,10 @@ impl Machine {
                 assert!(!said.chars().any(char::is_control), "a terminal obeys {said:?}");
             }
             Output::Publish(_) | Output::Reply { .. } | Output::Exit => {}
-            Output::RunScript { .. }
+            Output::SendAdvert { .. }
+            | Output::InstallRouting { .. }
+            | Output::RemoveRouting { .. }
+            | Output::RunScript { .. }
             | Output::StartCheck { .. }
             | Output::ShutdownSessions { .. }
             | Output::Peer(_) => {

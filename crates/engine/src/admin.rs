@@ -134,6 +134,10 @@ pub struct RouterStatus {
     pub addresses: Vec<String>,
     /// Whether the addresses are installed here.
     pub addresses_installed: bool,
+    /// The virtual router's own hardware address and the interface that has it, if there is one.
+    pub virtual_mac: Option<String>,
+    /// Routes and rules that move with the addresses, in the order of the plan.
+    pub routing: Vec<RoutingStatus>,
     /// How often it became active.
     pub transitions_to_active: u64,
     /// Adverts sent.
@@ -175,6 +179,15 @@ pub struct DifferenceStatus {
     pub latest: Duration,
     /// How often it was seen.
     pub count: u64,
+}
+
+/// A route or rule that moves with the addresses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoutingStatus {
+    /// What `ip` would say of it, after `route` or `rule`.
+    pub entry: String,
+    /// `in force`, `not here`, or `failed` with the reason.
+    pub state: String,
 }
 
 /// Datagrams refused for one reason.

@@ -9,7 +9,6 @@
 //! [`Engine::poll_timeout`] says.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use crate::health::check::Verdict;
 use crate::peers::reach::OwnReach;
 use crate::peers::view::{RouterView, View};
 use crate::peers::{PeerInput, PeerOptions, PeerOutput, Peers};
-use crate::plan::{Plan, RouterId, ScriptId, ServerId, VirtualAddress, Vrid};
+use crate::plan::{HardwareAddress, Plan, RouterId, RoutingEntry, ScriptId, ServerId, VirtualAddress, Vrid};
 use crate::serving::Serving;
 use crate::time::{Deadline, Instant, UnixTime};
 use crate::vrrp::Vrrp;
@@ -62,12 +61,26 @@ pub enum Input<'a> {
         /// The address.
         address: IpAddr,
         /// Whose it is said to be.
-        hardware: Hardware,
+        hardware: HardwareAddress,
     },
     /// An [`Output::InstallAddress`] failed.
     InstallFailed {
         /// What could not be installed.
         address: &'a VirtualAddress,
+        /// The kernel's reason, for people.
+        reason: String,
+    },
+    /// What an [`Output::InstallRouting`] asked for is in force.
+    RoutingInstalled {
+        /// The route or rule.
+        entry: &'a RoutingEntry,
+        /// Whether it was not there before.
+        anew: bool,
+    },
+    /// An [`Output::InstallRouting`] failed.
+    RoutingFailed {
+        /// The route or rule.
+        entry: &'a RoutingEntry,
         /// The kernel's reason, for people.
         reason: String,
     },
@@ -160,17 +173,6 @@ pub(crate) struct Whereabouts {
     pub(crate) heard: Option<IpAddr>,
 }
 
-/// An Ethernet (MAC) address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hardware(pub [u8; 6]);
-
-impl fmt::Display for Hardware {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
 /// What the kernel does with frames while addresses move. It ends by itself after twice
 /// [`HAND_OVER_DRAIN`](crate::limits::HAND_OVER_DRAIN), should nobody end it sooner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +198,8 @@ pub enum Output {
     SendAdvert {
         /// The interface it leaves by.
         interface: String,
+        /// The Ethernet source, if it is not the interface's own address. Only for what goes to a group.
+        hardware: Option<HardwareAddress>,
         /// Where it goes; the same as in its header.
         destination: IpAddr,
         /// The whole datagram, from its IP header on.
@@ -212,6 +216,16 @@ pub enum Output {
     RemoveAddress {
         /// The address.
         address: VirtualAddress,
+    },
+    /// Put a route or rule in force, unless it is there.
+    InstallRouting {
+        /// The route or rule.
+        entry: RoutingEntry,
+    },
+    /// Take a route or rule back; fine if it is not there.
+    RemoveRouting {
+        /// The route or rule.
+        entry: RoutingEntry,
     },
     /// Announce an address once: a gratuitous ARP request, or an unsolicited neighbour advertisement.
     Announce {
@@ -325,6 +339,8 @@ impl Engine {
                 self.vrrp.handle_address_claimed(interface, address, hardware, now);
             }
             Input::InstallFailed { address, reason } => self.vrrp.handle_install_failed(address, reason, now),
+            Input::RoutingInstalled { entry, anew } => self.vrrp.handle_routing_installed(entry, anew, now),
+            Input::RoutingFailed { entry, reason } => self.vrrp.handle_routing_failed(entry, &reason),
             Input::HandOverRulesFailed { interface, vrid, reason } => {
                 self.vrrp.handle_hand_over_rules_failed(interface, vrid, reason, now);
             }

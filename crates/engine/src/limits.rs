@@ -132,3 +132,6 @@ pub const POOLS: usize = 1_024;
 
 /// Servers of one pool: a choice looks at each of them.
 pub const SERVERS_PER_POOL: usize = 4_096;
+
+/// Routes and rules of one router: the kernel is asked for each of them at every renewal of the addresses.
+pub const ROUTING_PER_ROUTER: usize = 255;

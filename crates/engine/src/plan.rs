@@ -4,6 +4,7 @@
 //! default. A plan is immutable, and everything in it has been checked: references are indices that exist, ranges hold.
 
 pub mod hmac;
+mod routing;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::hmac::AuthHmac;
+pub use self::routing::{MAIN_TABLE, Network, Route, RouteKind, Routing, RoutingEntry, Rule, RuleAction};
 use crate::time::Centis;
 
 /// Everything one daemon was told to do.
@@ -324,6 +326,10 @@ pub struct Router {
     pub addresses: Vec<VirtualAddress>,
     /// Addresses that move along but are not in the advert (`virtual_ipaddress_excluded`).
     pub excluded_addresses: Vec<VirtualAddress>,
+    /// The hardware address of its own that the addresses have, if any (`use_vmac`).
+    pub virtual_mac: Option<VirtualMac>,
+    /// Routes that move along, and rules, which come after them.
+    pub routing: Vec<Routing>,
     /// Scripts that change the priority.
     pub track_scripts: Vec<TrackScript>,
     /// Interfaces whose loss changes the priority.
@@ -338,6 +344,39 @@ impl Router {
     /// The family of its adverts and of all addresses in them.
     pub fn family(&self) -> Family {
         self.addresses.first().map_or(Family::Ipv4, |own| Family::of(own.address))
+    }
+}
+
+/// A hardware address of the virtual router's own (RFC 9568 §7.3), which moves with its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualMac {
+    /// The hardware address.
+    pub address: HardwareAddress,
+    /// The interface that has it: the daemon makes it on top of the router's.
+    pub interface: String,
+    /// Whether adverts come from the hardware address of the router's interface all the same (`vmac_xmit_base`).
+    pub transmit_on_base: bool,
+}
+
+/// An Ethernet (MAC) address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HardwareAddress(pub [u8; 6]);
+
+impl HardwareAddress {
+    /// The one that belongs to a virtual router (RFC 9568 §7.3).
+    pub const fn of(family: Family, vrid: Vrid) -> Self {
+        let of_family = match family {
+            Family::Ipv4 => 1,
+            Family::Ipv6 => 2,
+        };
+        Self([0x00, 0x00, 0x5e, 0x00, of_family, vrid.get()])
+    }
+}
+
+impl fmt::Display for HardwareAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, last] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{last:02x}")
     }
 }
 

@@ -190,6 +190,12 @@ impl Control {
             Report::InstallFailed { address, reason } => {
                 self.engine.handle(Input::InstallFailed { address: &address, reason }, now);
             }
+            Report::RoutingInstalled { entry, anew } => {
+                self.engine.handle(Input::RoutingInstalled { entry: &entry, anew }, now);
+            }
+            Report::RoutingFailed { entry, reason } => {
+                self.engine.handle(Input::RoutingFailed { entry: &entry, reason }, now);
+            }
             Report::HandOverRulesFailed { interface, vrid, reason } => {
                 let failed = Input::HandOverRulesFailed { interface: &interface, vrid, reason };
                 self.engine.handle(failed, now);
@@ -229,10 +235,11 @@ impl Control {
     fn carry_out(&mut self) -> bool {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::SendAdvert { interface, destination, datagram } => {
+                Output::SendAdvert { interface, hardware, destination, datagram } => {
                     let vrrp = self.vrrp.as_ref();
-                    let sent =
-                        vrrp.map_or(Ok(()), |vrrp| vrrp.adverts.send(&interface, destination, &datagram));
+                    let sent = vrrp.map_or(Ok(()), |vrrp| {
+                        vrrp.adverts.send(&interface, hardware, destination, &datagram)
+                    });
                     if let Err(error) = sent {
                         let reason = error.to_string();
                         self.engine.handle(Input::SendFailed { interface: &interface, reason }, clock::now());
@@ -242,6 +249,12 @@ impl Control {
                 Output::RemoveAddress { address } => self.order(Order::Remove { address }),
                 Output::Announce { interface, address } => self.order(Order::Announce { interface, address }),
                 Output::Probe { interface, address } => self.order(Order::Probe { interface, address }),
+                Output::InstallRouting { entry } => {
+                    if let Some(vrrp) = &mut self.vrrp {
+                        vrrp.orders.install_routing(entry);
+                    }
+                }
+                Output::RemoveRouting { entry } => self.order(Order::RemoveRouting { entry }),
                 Output::HandOverRules { interface, vrid, rules } => {
                     self.order(Order::HandOverRules { interface, vrid, rules });
                 }

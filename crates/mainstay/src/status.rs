@@ -107,6 +107,14 @@ fn render_router(text: &mut String, router: &RouterStatus, paint: Paint) {
     line("why", &router.reason);
     line("addresses", if router.addresses_installed { "installed here" } else { "not here" });
     line("identity", &format!("vrid {} on {}, {}", router.vrid, router.interface, priority(router)));
+    if let Some(virtual_mac) = &router.virtual_mac {
+        line("hardware", virtual_mac);
+    }
+    for routing in &router.routing {
+        let failed = routing.state.starts_with("failed");
+        let mood = if failed { Mood::Bad } else { Mood::Fine };
+        line("routing", &paint.paint(&format!("{}: {}", routing.entry, routing.state), mood));
+    }
     for tracked in &router.tracking {
         line("tracking", tracked);
     }

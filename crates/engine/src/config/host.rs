@@ -65,7 +65,10 @@ pub(super) fn inspect(
         let networks = |interface: &str| host.and_then(|host| (host.interface)(interface));
         check_source(instance, router, networks(&router.interface), diagnostics);
         for virtual_ip in router.addresses.iter().chain(&router.excluded_addresses) {
-            let networks = networks(&virtual_ip.interface);
+            // An interface with a virtual MAC address is made on top of the router's.
+            let is_made =
+                router.virtual_mac.as_ref().is_some_and(|own| own.interface == virtual_ip.interface);
+            let networks = networks(if is_made { &router.interface } else { &virtual_ip.interface });
             check_subnet(instance, router, virtual_ip, networks, diagnostics);
         }
     }

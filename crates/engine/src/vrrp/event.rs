@@ -112,6 +112,29 @@ pub enum VrrpEvent {
         /// The router's name.
         router: String,
     },
+    /// A route or rule that somebody else removed was put back.
+    RoutingRestored {
+        /// The router's name.
+        router: String,
+        /// The route or rule, as `ip` would say it.
+        entry: String,
+    },
+    /// A route or rule could not be put in force. It is tried again.
+    RoutingFailed {
+        /// The router's name.
+        router: String,
+        /// The route or rule, as `ip` would say it.
+        entry: String,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// A route or rule is in force after all.
+    RoutingRecovered {
+        /// The router's name.
+        router: String,
+        /// The route or rule, as `ip` would say it.
+        entry: String,
+    },
     /// Adverts could not be sent.
     SendFailed {
         /// The router's name.
@@ -231,12 +254,14 @@ impl VrrpEvent {
             | Self::UnsignedHeard { .. }
             | Self::InstallRecovered { .. }
             | Self::DifferenceEnded { .. }
+            | Self::RoutingRecovered { .. }
             | Self::ScriptGood { .. } => Severity::Info,
             Self::Overslept { .. }
             | Self::HandedOver { successor: None, .. }
             | Self::HandOverUnanswered { .. }
             | Self::NoDrain { .. }
             | Self::AddressRestored { .. }
+            | Self::RoutingRestored { .. }
             | Self::SendFailed { .. }
             | Self::ClocksDiffer { .. }
             | Self::PeerDiffers { harmful: false, .. }
@@ -244,6 +269,7 @@ impl VrrpEvent {
             | Self::ScriptOverran { .. } => Severity::Warning,
             Self::Fault { .. }
             | Self::InstallFailed { .. }
+            | Self::RoutingFailed { .. }
             | Self::PeerMismatch { .. }
             | Self::PeerDiffers { harmful: true, .. }
             | Self::BothActive { .. }
@@ -291,6 +317,15 @@ impl fmt::Display for VrrpEvent {
             }
             Self::AddressRestored { router, address } => {
                 write!(f, "router {router} put {address} back, which somebody else had removed")
+            }
+            Self::RoutingRestored { router, entry } => {
+                write!(f, "router {router} put the {entry} back, which somebody else had removed")
+            }
+            Self::RoutingFailed { router, entry, reason } => {
+                write!(f, "router {router} cannot put the {entry} in force: {reason}")
+            }
+            Self::RoutingRecovered { router, entry } => {
+                write!(f, "router {router} has the {entry} in force after all")
             }
             Self::InstallFailed { router, address, reason } => {
                 write!(f, "router {router} cannot install {address}: {reason}")

@@ -21,9 +21,10 @@ use std::net::IpAddr;
 use self::router::{Conditions, Link, Router};
 use self::track::{Interfaces, ScriptOutcome, Scripts};
 use crate::admin::{RouterStatus, ScriptStatus};
-use crate::engine::{Hardware, InterfaceState, Output, Share, Whereabouts};
+use crate::engine::{InterfaceState, Output, Share, Whereabouts};
 use crate::plan::{
-    Delivery, Family, Plan, Priority, Router as Config, RouterId, ScriptId, VirtualAddress, Vrid,
+    Delivery, Family, HardwareAddress, Plan, Priority, Router as Config, RouterId, RoutingEntry, ScriptId,
+    VirtualAddress, Vrid,
 };
 use crate::time::{Deadline, Instant, UnixTime, WallClock};
 
@@ -98,7 +99,7 @@ impl Vrrp {
         &mut self,
         interface: &str,
         address: IpAddr,
-        hardware: Hardware,
+        hardware: HardwareAddress,
         now: Instant,
     ) {
         for router in &mut self.routers {
@@ -111,6 +112,16 @@ impl Vrrp {
         for router in &mut self.routers {
             router.handle_install_failed(address, reason.clone(), now);
         }
+    }
+
+    /// Takes in that a route or rule is in force.
+    pub fn handle_routing_installed(&mut self, entry: &RoutingEntry, anew: bool, now: Instant) {
+        self.routers.iter_mut().for_each(|router| router.handle_routing_installed(entry, anew, now));
+    }
+
+    /// Takes in that a route or rule could not be put in force.
+    pub fn handle_routing_failed(&mut self, entry: &RoutingEntry, reason: &str) {
+        self.routers.iter_mut().for_each(|router| router.handle_routing_failed(entry, reason.to_owned()));
     }
 
     /// Takes in that an advert could not be sent.

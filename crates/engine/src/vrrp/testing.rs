@@ -35,6 +35,8 @@ pub(crate) fn router(priority: u8) -> Router {
             scope: Scope::Global,
         }],
         excluded_addresses: Vec::new(),
+        virtual_mac: None,
+        routing: Vec::new(),
         track_scripts: Vec::new(),
         track_interfaces: Vec::new(),
         ignore_own_interface: false,

@@ -51,7 +51,7 @@ fn cases() -> Vec<(&'static str, String)> {
         ),
         inside(
             "K013-refused",
-            "use_vmac\n  vrf blue\n  authentication {\n    auth_type AH\n    auth_pass hunter2\n  }",
+            "use_ipvlan\n  vrf blue\n  authentication {\n    auth_type AH\n    auth_pass hunter2\n  }",
         ),
         plain(
             "K014-value-count",
@@ -124,6 +124,24 @@ fn cases() -> Vec<(&'static str, String)> {
             "K080-mixed-peers",
             instance("unicast_src_ip 192.0.2.1\n  unicast_peer {\n    2001:db8::2\n    fe80::2 min_ttl 255 max_ttl 254\n  }\n  version 2")
                 .replace("192.0.2.10/24", "2001:db8::1/64 brd +"),
+        ),
+        ("K110-vmac-address", instance("use_vmac vrrp51 02:00:00:00:00:01")),
+        ("K111-vmac-name", instance("use_vmac eth0")),
+        ("K111-vmac-prefix", instance("use_vmac") + "global_defs {\n  vmac_prefix balancer-address\n}\n"),
+        ("K112-vmac-unicast", instance("use_vmac\n  unicast_peer {\n    192.0.2.2\n  }")),
+        (
+            "K113-routing-sense",
+            instance("virtual_routes {\n    198.51.100.0/24\n    via 192.0.2.1\n    blackhole default dev eth0\n    default via fe80::1\n    default via 192.0.2.1 onlink\n  }\n  virtual_rules {\n    from 192.0.2.10 priority 1\n    from 192.0.2.10 table 7 prohibit priority 2\n  }"),
+        ),
+        (
+            "K114-routing-families",
+            instance("virtual_routes {\n    inet6 default via 192.0.2.1\n    198.51.100.0/24 via 2001:db8::1\n  }\n  virtual_rules {\n    from 192.0.2.10 to 2001:db8::/32 table 7 priority 1\n  }"),
+        ),
+        ("K115-host-bits", instance("virtual_routes {\n    198.51.100.1/24 dev eth0\n    2001:db8::1/64 dev eth0\n  }")),
+        ("K116-rule-priority", instance("virtual_rules {\n    from 192.0.2.10 table 7\n    to 198.51.100.0/24 table 7\n  }")),
+        (
+            "K117-routing-name",
+            instance("virtual_routes {\n    default via 192.0.2.1 table uplink protocol bird\n    default via 192.0.2.1 proto static table 7\n    default via 192.0.2.1 nexthop via 192.0.2.2\n    default via 192.0.2.1 advmss 1400 metric high track_group G\n    default via\n  }"),
         ),
         script("K039-init-fail", "script \"/bin/a\"\n  init_fail"),
     ]);

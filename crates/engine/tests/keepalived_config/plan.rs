@@ -114,3 +114,63 @@ fn addresses_and_scripts_take_every_form() {
         (Scope::Other(255), "eth9")
     );
 }
+
+#[test]
+fn a_virtual_mac_takes_the_addresses_with_it_and_is_named_as_keepalived_names_it() {
+    let text = |name: &str, vmac: &str, addresses: &str| {
+        format!(
+            "vrrp_instance {name} {{\n interface eth0\n virtual_router_id 7\n {vmac}\n virtual_ipaddress {{\n \
+             {addresses}\n }}\n virtual_ipaddress_excluded {{\n 2001:db8::9\n 10.0.0.8 dev eth0\n 10.0.0.7 dev eth1\n }}\n }}\n"
+        )
+    };
+    let six = text("C", "use_vmac\nvmac_xmit_base", "2001:db8::1/64");
+    let six = six.replace("2001:db8::9", "10.0.0.6");
+    let other = text("B", "use_vmac", "10.1.0.9").replace("eth0", "eth2");
+    let named = text("D", "use_vmac vip", "10.0.0.4").replace("router_id 7", "router_id 8");
+    let loaded = load(&(text("A", "use_vmac", "10.0.0.9") + &other + &six + &named));
+    assert!(!loaded.refused(), "{}", report(&loaded));
+    let macs: Vec<_> = loaded
+        .routers
+        .iter()
+        .map(|router| router.virtual_mac.as_ref().expect("a MAC"))
+        .map(|mac| (mac.interface.as_str(), mac.address.to_string(), mac.transmit_on_base))
+        .collect();
+    let expected = [
+        ("vrrp.7", "00:00:5e:00:01:07", false),
+        ("vrrp1.7", "00:00:5e:00:01:07", false),
+        ("vrrp6.7", "00:00:5e:00:02:07", true),
+        ("vip", "00:00:5e:00:01:08", false),
+    ];
+    assert_eq!(macs, expected.map(|(name, address, on_base)| (name, address.to_owned(), on_base)));
+    let first = &loaded.routers[0];
+    let places: Vec<_> =
+        first.addresses.iter().chain(&first.excluded_addresses).map(|own| own.interface.as_str()).collect();
+    assert_eq!(places, ["vrrp.7", "eth0", "vrrp.7", "eth1"], "another family and another interface stay");
+}
+
+#[test]
+fn routes_and_rules_become_what_ip_would_say() {
+    let router = only_router(
+        "vrrp_instance V { \n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n 10.0.0.9/24\n }\n \
+         virtual_routes {\n src 10.0.0.9 to 10.1.0.0/16 via 10.0.0.1 dev eth0\n 10.2.0.0/16 gw 10.0.0.1 table 100 metric 0x10 \
+         protocol static mtu 1400\n blackhole 10.3.0.0/16 no_track\n 10.4.0.1 dev eth1 scope link\n \
+         default via 172.16.0.1 dev eth0 onlink\n inet6 default via fe80::1 dev eth0\n }\n \
+         virtual_rules {\n from 10.0.0.9 table 100 priority 5\n from all to 10.1.0.0/16 iif eth0 lookup main\n \
+         from 10.5.0.0/16 prohibit no_track\n inet6 fwmark 5/0x7 oif eth0 table local\n }\n }",
+    );
+    let said: Vec<_> =
+        router.routing.iter().map(|routing| (routing.entry.to_string(), routing.tracked)).collect();
+    let expected = [
+        ("route 10.1.0.0/16 via 10.0.0.1 dev eth0 src 10.0.0.9", true),
+        ("route 10.2.0.0/16 via 10.0.0.1 table 100 metric 16", true),
+        ("route blackhole 10.3.0.0/16", false),
+        ("route 10.4.0.1 dev eth1", true),
+        ("route default via 172.16.0.1 dev eth0", true),
+        ("route default via fe80::1 dev eth0", true),
+        ("rule from 10.0.0.9 lookup 100 priority 5", true),
+        ("rule from all to 10.1.0.0/16 iif eth0 lookup 254 priority 16384", true),
+        ("rule from 10.5.0.0/16 prohibit priority 16383", false),
+        ("rule from all oif eth0 fwmark 0x5/0x7 lookup 255 priority 16384", true),
+    ];
+    assert_eq!(said, expected.map(|(text, tracked)| (text.to_owned(), tracked)));
+}

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::admin::{Reply, Request};
-use mainstay_engine::engine::{HandOverRules, Hardware, InterfaceState};
+use mainstay_engine::engine::{HandOverRules, InterfaceState};
 use mainstay_engine::limits::HAND_OVER_DRAIN;
 use mainstay_engine::peers::{self, LinkEnd, LinkId, PeerInput, PeerOptions, PeerOutput};
-use mainstay_engine::plan::{Router, ScriptId, VirtualAddress, Vrid};
+use mainstay_engine::plan::{HardwareAddress, Router, ScriptId, VirtualAddress, Vrid};
 use mainstay_engine::time::{Instant, UnixTime};
 use mainstay_engine::vrrp::event::VrrpEvent;
 use mainstay_engine::vrrp::track::ScriptOutcome;
@@ -263,7 +263,7 @@ impl Node {
             }
             News::AddressGone(address) => Input::AddressGone { interface: "eth0", address: *address },
             News::Claimed { address, by } => {
-                let hardware = Hardware([2, 0, 0, 0, 0, *by]);
+                let hardware = HardwareAddress([2, 0, 0, 0, 0, *by]);
                 Input::AddressClaimed { interface: "eth0", address: *address, hardware }
             }
             News::ScriptFinished { script, run, passed } => {
@@ -335,6 +335,7 @@ impl Node {
             Output::Exit => turn.exit = true,
             Output::Event(event) => turn.blames.extend(blame(&event)),
             Output::Publish(_) => {}
+            Output::InstallRouting { .. } | Output::RemoveRouting { .. } => panic!("there are no routes"),
             Output::StartCheck { .. } | Output::ShutdownSessions { .. } => panic!("there are no servers"),
             Output::Peer(PeerOutput::Dial { link, peer, .. }) => turn.dials.push((link, peer)),
             Output::Peer(PeerOutput::Listen(_) | PeerOutput::Tell(_)) => {}
@@ -370,14 +371,15 @@ impl Node {
     }
 }
 
-/// What is said of others that keep the group from working. Adverts that were damaged on the way are the LAN's.
+/// What is said of others that keep the group from working. Adverts that the LAN doubled or let overtake each other are
+/// repetitions to whoever looks at their numbers.
 fn blame(event: &Event) -> Option<String> {
     let Event::Vrrp(said) = event else { return None };
-    let blames = matches!(
-        said,
-        VrrpEvent::PeerDiffers { harmful: true, .. }
-            | VrrpEvent::BothActive { .. }
-            | VrrpEvent::PeerMismatch { .. }
-    );
+    let blames = match said {
+        VrrpEvent::PeerDiffers { harmful, .. } => *harmful,
+        VrrpEvent::PeerMismatch { mismatch, .. } => *mismatch != "hmac_replay",
+        VrrpEvent::BothActive { .. } => true,
+        _ => false,
+    };
     blames.then(|| said.to_string())
 }

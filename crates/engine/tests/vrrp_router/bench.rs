@@ -48,6 +48,8 @@ pub(crate) fn router(priority: u8) -> Router {
             scope: Scope::Global,
         }],
         excluded_addresses: Vec::new(),
+        virtual_mac: None,
+        routing: Vec::new(),
         track_scripts: Vec::new(),
         track_interfaces: Vec::new(),
         ignore_own_interface: false,
@@ -218,6 +220,8 @@ fn deed(output: &Output) -> Option<String> {
         Output::InstallAddress { .. } => "install".to_owned(),
         Output::RemoveAddress { .. } => "remove".to_owned(),
         Output::Announce { .. } => "announce".to_owned(),
+        Output::InstallRouting { entry } => format!("+{entry}"),
+        Output::RemoveRouting { entry } => format!("-{entry}"),
         Output::HandOverRules { rules: None, .. } => "no rules".to_owned(),
         Output::HandOverRules { rules: Some(HandOverRules::Silence { .. }), .. } => "silence".to_owned(),
         Output::HandOverRules { rules: Some(HandOverRules::Forward { to, .. }), .. } => {

@@ -2,20 +2,20 @@
 
 use std::net::IpAddr;
 
-use mainstay_engine::engine::Hardware;
 use mainstay_engine::limits::{
     CONFLICT_PROBE_INTERVAL, CONFLICT_REPEAT, CONFLICT_SETTLING, DEFEND_INTERVAL, DIFFERENCE_QUIET,
     DIFFERENCES, PROBE_INTERVAL,
 };
+use mainstay_engine::plan::HardwareAddress;
 use mainstay_engine::time::Centis;
 use mainstay_engine::vrrp::event::VrrpEvent;
 use mainstay_engine::{Input, Output};
 
 use crate::bench::{Bench, HIGHER, LOWER, SECOND, VIRTUAL, events, router};
 
-const STRANGER: Hardware = Hardware([0x52, 0x54, 0, 0, 0, 0x2a]);
+const STRANGER: HardwareAddress = HardwareAddress([0x52, 0x54, 0, 0, 0, 0x2a]);
 
-fn claim(bench: &mut Bench, hardware: Hardware) {
+fn claim(bench: &mut Bench, hardware: HardwareAddress) {
     bench.handle(Input::AddressClaimed { interface: "eth0", address: VIRTUAL, hardware });
 }
 
@@ -168,13 +168,13 @@ fn the_virtual_routers_own_hardware_address_is_no_strangers() {
     let mut bench = Bench::active(router(100));
     bench.pass(10 * SECOND);
     for _ in 0..5 {
-        claim(&mut bench, Hardware([0, 0, 0x5e, 0, 1, 51]));
-        claim(&mut bench, Hardware([0, 0, 0x5e, 0, 2, 51]));
+        claim(&mut bench, HardwareAddress([0, 0, 0x5e, 0, 1, 51]));
+        claim(&mut bench, HardwareAddress([0, 0, 0x5e, 0, 2, 51]));
         bench.pass(SECOND);
     }
     assert_eq!(bench.differences(), []);
     for _ in 0..2 {
-        claim(&mut bench, Hardware([0, 0, 0x5e, 0, 1, 52]));
+        claim(&mut bench, HardwareAddress([0, 0, 0x5e, 0, 1, 52]));
         bench.pass(SECOND);
     }
     assert_eq!(bench.differences().len(), 1, "that of another virtual router is");
@@ -201,7 +201,7 @@ fn no_flood_of_hardware_addresses_grows_the_table() {
     for round in 0..3 {
         for host in 0..2_000_u16 {
             let [high, low] = host.to_be_bytes();
-            claim(&mut bench, Hardware([2, 0, 0, 0, high, low]));
+            claim(&mut bench, HardwareAddress([2, 0, 0, 0, high, low]));
         }
         bench.pass(SECOND);
         assert!(bench.differences().len() <= DIFFERENCES, "round {round}");

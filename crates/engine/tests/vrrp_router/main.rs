@@ -7,3 +7,5 @@ mod mismatches;
 mod moves;
 mod peer_link;
 mod rfc;
+mod routing;
+mod virtual_mac;

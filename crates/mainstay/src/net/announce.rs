@@ -94,7 +94,11 @@ impl Announcer {
         })
     }
 
-    fn send(&self, frame: &[u8]) -> io::Result<()> {
+    /// Puts a whole frame on the wire.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
         sendto(self.socket.as_raw_fd(), frame, &self.port.link, MsgFlags::MSG_DONTWAIT)?;
         Ok(())
     }

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use mainstay_engine::engine::Hardware;
 use mainstay_engine::plan::Family;
+use mainstay_engine::plan::HardwareAddress;
 use mainstay_engine::time::Instant;
 use nix::libc;
 use nix::sys::socket::bind;
@@ -49,7 +49,7 @@ const LINK_HOP_LIMIT: u8 = 255;
 pub(super) struct ClaimWatch {
     socket: Socket,
     family: Family,
-    own: Hardware,
+    own: HardwareAddress,
     index: usize,
     /// The begin of the second that is counted, and the claims in it.
     second: (Instant, usize),
@@ -75,7 +75,7 @@ impl ClaimWatch {
         let mut opened = Self {
             socket,
             family,
-            own: Hardware(port.hardware),
+            own: HardwareAddress(port.hardware),
             index: port.link.ifindex(),
             second: (clock::now(), 0),
         };
@@ -86,12 +86,12 @@ impl ClaimWatch {
 
     /// Whether it watches that interface, as it is now.
     pub(super) fn is_of(&self, port: &Port) -> bool {
-        (self.own, self.index) == (Hardware(port.hardware), port.link.ifindex())
+        (self.own, self.index) == (HardwareAddress(port.hardware), port.link.ifindex())
     }
 
     /// Gives `deliver` every claim of another machine that arrived, up to a bound; the rest is there at the next call.
     /// Beyond [`CLAIMS_PER_SECOND`], claims are dropped.
-    pub(super) fn receive(&mut self, mut deliver: impl FnMut(IpAddr, Hardware)) {
+    pub(super) fn receive(&mut self, mut deliver: impl FnMut(IpAddr, HardwareAddress)) {
         let now = clock::now();
         if now.since(self.second.0) >= Duration::from_secs(1) {
             self.second = (now, 0);
@@ -130,18 +130,18 @@ impl AsFd for ClaimWatch {
 }
 
 /// The sender of an ARP message. A probe has none, and asks.
-fn arp_claim(frame: &[u8]) -> Option<(IpAddr, Hardware)> {
+fn arp_claim(frame: &[u8]) -> Option<(IpAddr, HardwareAddress)> {
     let form: [u8; 6] = field(frame, ARP_FORM)?;
-    let hardware = Hardware(field(frame, ARP_SENDER_HARDWARE)?);
+    let hardware = HardwareAddress(field(frame, ARP_SENDER_HARDWARE)?);
     let sender = Ipv4Addr::from(field::<4>(frame, ARP_SENDER)?);
     (form == ARP_FORM_IPV4 && !sender.is_unspecified()).then_some((sender.into(), hardware))
 }
 
 /// The target of a neighbour advertisement, which its sender has.
-fn neighbour_claim(frame: &[u8]) -> Option<(IpAddr, Hardware)> {
+fn neighbour_claim(frame: &[u8]) -> Option<(IpAddr, HardwareAddress)> {
     let [kind] = field(frame, ICMPV6_TYPE)?;
     let ([next_header], [hop_limit]) = (field(frame, IPV6_NEXT_HEADER)?, field(frame, IPV6_HOP_LIMIT)?);
-    let hardware = Hardware(field(frame, ETHERNET_SOURCE)?);
+    let hardware = HardwareAddress(field(frame, ETHERNET_SOURCE)?);
     let target = Ipv6Addr::from(field::<16>(frame, ADVERTISED)?);
     let is_one = (next_header, kind, hop_limit) == (ICMPV6, NEIGHBOUR_ADVERTISEMENT, LINK_HOP_LIMIT);
     is_one.then_some((target.into(), hardware))
@@ -220,11 +220,11 @@ mod tests {
     #[test]
     fn an_announcement_is_a_claim_and_a_probe_is_none() {
         let address = Ipv4Addr::new(10, 9, 0, 100);
-        assert_eq!(arp_claim(&gratuitous_arp(MAC, address)), Some((address.into(), Hardware(MAC))));
+        assert_eq!(arp_claim(&gratuitous_arp(MAC, address)), Some((address.into(), HardwareAddress(MAC))));
         assert_eq!(arp_claim(&arp_probe(MAC, address)), None);
         let address: Ipv6Addr = "2001:db8::64".parse().unwrap();
         let advertisement = neighbour_advertisement(MAC, address);
-        assert_eq!(neighbour_claim(&advertisement), Some((address.into(), Hardware(MAC))));
+        assert_eq!(neighbour_claim(&advertisement), Some((address.into(), HardwareAddress(MAC))));
         assert_eq!(neighbour_claim(&neighbour_solicitation(MAC, address)), None);
         let mut from_afar = advertisement;
         from_afar[IPV6_HOP_LIMIT] = 64;

@@ -9,9 +9,13 @@ mod adverts;
 mod announce;
 mod claims;
 mod hand_over_rules;
+mod links;
 mod monitor;
 mod netlink;
 mod orders;
+mod routing;
+mod settings;
+mod virtual_mac;
 mod vrrp_socket;
 mod wire;
 
@@ -21,8 +25,8 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use mainstay_engine::engine::{HandOverRules, Hardware, InterfaceState};
-use mainstay_engine::plan::{Delivery, Family, Plan, VirtualAddress, Vrid};
+use mainstay_engine::engine::{HandOverRules, InterfaceState};
+use mainstay_engine::plan::{Delivery, Family, HardwareAddress, Plan, RoutingEntry, VirtualAddress, Vrid};
 use mainstay_engine::vrrp::packet::{GROUP, GROUP_IPV6};
 use nix::errno::Errno;
 
@@ -30,10 +34,16 @@ use self::announce::{Announcer, Port};
 use self::claims::ClaimWatch;
 use self::monitor::{Change, Monitor};
 use self::netlink::{Address, Link, Netlink};
+use self::settings::Settings;
+use self::virtual_mac::VirtualInterface;
 use self::vrrp_socket::VrrpSocket;
 
 pub use self::adverts::Adverts;
 pub use self::orders::{Order, Orders, Report, THREAD as ORDERS_THREAD};
+
+/// Metric of the routes to the networks of addresses with a virtual MAC address: far behind those of the interface
+/// below, so that the host's own packets go on leaving there.
+const VIRTUAL_ROUTE_METRIC: u32 = 1 << 16;
 
 /// The kernel's network as far as a plan's routers need it.
 #[derive(Debug)]
@@ -42,6 +52,8 @@ pub struct Network {
     monitor: Monitor,
     adverts: Adverts,
     interfaces: BTreeMap<String, Interface>,
+    virtual_interfaces: Vec<VirtualInterface>,
+    settings: Settings,
 }
 
 /// What [`Network::look`] found changed.
@@ -68,7 +80,7 @@ pub enum Finding {
         /// The address.
         address: IpAddr,
         /// Whose it is said to be.
-        hardware: Hardware,
+        hardware: HardwareAddress,
     },
     /// Adverts travel by other sockets now: wait for those.
     Sockets,
@@ -80,6 +92,8 @@ pub enum Finding {
 struct Interface {
     /// The groups that adverts on it go to, for each family that has adverts here.
     adverts: BTreeMap<Family, Vec<IpAddr>>,
+    /// Whether adverts on it come from a virtual MAC address.
+    sends_frames: bool,
     /// Whether the kernel said that it changed since the last look.
     stale: bool,
     link: Option<Link>,
@@ -106,6 +120,8 @@ impl Network {
             monitor,
             adverts: Adverts::default(),
             interfaces: interfaces_of(plan),
+            virtual_interfaces: virtual_mac::virtual_interfaces(plan),
+            settings: Settings::default(),
         })
     }
 
@@ -121,7 +137,7 @@ impl Network {
                 interface.stale |= interface.concerns(name, &change);
             }
         }
-        let mut findings = Vec::new();
+        let mut findings = self.make_virtual_interfaces();
         for (name, interface) in self.interfaces.iter_mut().filter(|(_, interface)| interface.stale) {
             match interface.look(name, &mut self.netlink, &self.adverts) {
                 Ok(found) => findings.extend(found),
@@ -146,7 +162,12 @@ impl Network {
     pub fn install(&mut self, address: &VirtualAddress, lifetime: Option<Duration>) -> io::Result<()> {
         let interface = self.interfaces.get_mut(&address.interface).ok_or_else(no_interface)?;
         let link = interface.link.ok_or_else(no_interface)?;
-        self.netlink.install(link.index, address, lifetime)?;
+        let is_virtual = self.virtual_interfaces.iter().any(|own| own.name == address.interface);
+        if is_virtual && (interface.installed.is_empty() || !link.running) {
+            self.netlink.set_up(link.index, true)?;
+        }
+        let metric = is_virtual.then_some(VIRTUAL_ROUTE_METRIC);
+        self.netlink.install(link.index, address, lifetime, metric)?;
         interface.installed.insert(address.address);
         Ok(())
     }
@@ -159,7 +180,40 @@ impl Network {
         let Some(interface) = self.interfaces.get_mut(&address.interface) else { return Ok(false) };
         interface.installed.remove(&address.address);
         let Some(link) = interface.link else { return Ok(false) };
-        self.netlink.remove(link.index, address)
+        let was_there = self.netlink.remove(link.index, address)?;
+        let is_virtual = self.virtual_interfaces.iter().any(|own| own.name == address.interface);
+        if is_virtual && interface.installed.is_empty() {
+            self.netlink.set_up(link.index, false)?;
+        }
+        Ok(was_there)
+    }
+
+    /// Puts a route or rule in force unless it is. Returns whether it was not.
+    ///
+    /// # Errors
+    /// The kernel's, or that an interface it names does not exist.
+    pub fn install_routing(&mut self, entry: &RoutingEntry) -> io::Result<bool> {
+        self.netlink.install_routing(entry)
+    }
+
+    /// Takes a route or rule back; fine if it is not there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove_routing(&mut self, entry: &RoutingEntry) -> io::Result<()> {
+        self.netlink.remove_routing(entry)
+    }
+
+    /// Takes away what was made here, and puts back what was changed. Returns a sentence for what could not be.
+    pub fn close(mut self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for own in &mut self.virtual_interfaces {
+            if let Err(error) = own.delete(&mut self.netlink) {
+                complaints.push(format!("cannot take {} away: {error}", own.name));
+            }
+        }
+        complaints.extend(self.settings.restore());
+        complaints
     }
 
     /// Puts the rules of one virtual router for a move in force; `None` ends them.
@@ -202,15 +256,40 @@ impl Network {
 
     fn announcer(&mut self, interface: &str) -> io::Result<&Announcer> {
         let found = self.interfaces.get_mut(interface).ok_or_else(no_interface)?;
-        let announcer = match found.announcer.take() {
-            Some(announcer) => announcer,
-            None => Announcer::open(interface)?,
-        };
-        Ok(found.announcer.insert(announcer))
+        found.announcer(interface)
+    }
+
+    /// Makes the interfaces with virtual MAC addresses that are missing, where something changed.
+    fn make_virtual_interfaces(&mut self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for own in &mut self.virtual_interfaces {
+            let concerned = [&own.base, &own.name];
+            let stale =
+                concerned.iter().any(|name| self.interfaces.get(*name).is_some_and(|found| found.stale));
+            if !stale {
+                continue;
+            }
+            if let Err(error) = own.ensure(&mut self.netlink, &mut self.settings) {
+                let sentence = format!("cannot make interface {} on {}: {error}", own.name, own.base);
+                findings.push(Finding::Trouble(sentence));
+            }
+            if let Some(interface) = self.interfaces.get_mut(&own.name) {
+                interface.stale = true;
+            }
+        }
+        findings
     }
 }
 
 impl Interface {
+    /// What sends whole frames on it, opened when it is first needed.
+    fn announcer(&mut self, name: &str) -> io::Result<&Announcer> {
+        if self.announcer.is_none() {
+            self.announcer = Some(Announcer::open(name)?);
+        }
+        self.announcer.as_ref().ok_or_else(no_interface)
+    }
+
     fn concerns(&self, own_name: &str, change: &Change) -> bool {
         let is_mine = |index: &u32| self.link.is_some_and(|link| link.index == *index);
         match change {
@@ -234,6 +313,7 @@ impl Interface {
         let mut findings = self.follow(name, link, adverts);
         self.watch(name);
         let able = link.filter(|_| self.adverts.keys().all(|&family| adverts.has(name, family)));
+        let able = able.filter(|_| !self.sends_frames || adverts.has_frames(name));
         let state = able.map(|link| InterfaceState { running: link.running, addresses: usable(&addresses) });
         if self.reported.as_ref() != Some(&state) {
             self.reported = Some(state.clone());
@@ -273,6 +353,16 @@ impl Interface {
                 }
             }
         }
+        if self.sends_frames && !adverts.has_frames(name) {
+            match Announcer::open(name) {
+                Ok(socket) => adverts.add_frames(name, socket),
+                Err(error) => {
+                    self.stale = true;
+                    let sentence = format!("cannot open a socket for frames on {name}: {error}");
+                    findings.push(Finding::Trouble(sentence));
+                }
+            }
+        }
         findings
     }
 }
@@ -299,6 +389,7 @@ fn interfaces_of(plan: &Plan) -> BTreeMap<String, Interface> {
     let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
     for router in &plan.routers {
         let interface = interfaces.entry(router.interface.clone()).or_default();
+        interface.sends_frames |= router.virtual_mac.as_ref().is_some_and(|own| !own.transmit_on_base);
         let groups = interface.adverts.entry(router.family()).or_default();
         let group = match router.delivery {
             Delivery::Multicast { group } => group,
@@ -314,6 +405,9 @@ fn interfaces_of(plan: &Plan) -> BTreeMap<String, Interface> {
             if !claimable.contains(&address.address) {
                 claimable.push(address.address);
             }
+        }
+        if let Some(own) = &router.virtual_mac {
+            interfaces.entry(own.interface.clone()).or_default();
         }
         for tracked in &router.track_interfaces {
             interfaces.entry(tracked.interface.clone()).or_default();

@@ -125,7 +125,7 @@ impl Netlink {
     /// Puts `address` on the interface with `index`, or renews its lifetime if it is there.
     ///
     /// The kernel never prefers it as a source address, and removes it `lifetime` after the last call, rounded up to
-    /// whole seconds; `None` is never.
+    /// whole seconds; `None` is never. The route to its network has `route_metric`, the kernel's own by default.
     ///
     /// # Errors
     /// The kernel's.
@@ -134,12 +134,14 @@ impl Netlink {
         index: u32,
         address: &VirtualAddress,
         lifetime: Option<Duration>,
+        route_metric: Option<u32>,
     ) -> io::Result<()> {
         let mut message = address_message(index, address);
         let mut cache = CacheInfo::default();
         cache.ifa_preferred = 0;
         cache.ifa_valid = lifetime.map_or(FOR_EVER, whole_seconds);
         message.attributes.push(AddressAttribute::CacheInfo(cache));
+        message.attributes.extend(route_metric.map(AddressAttribute::RoutePriority));
         if let Some(label) = &address.label {
             message.attributes.push(AddressAttribute::Label(label.clone()));
         }
@@ -167,7 +169,7 @@ impl Netlink {
     }
 
     /// Sends one request and hands every message of its answer to `each`, until the kernel says that it was the last.
-    fn request(
+    pub(super) fn request(
         &mut self,
         request: RouteNetlinkMessage,
         flags: u16,
@@ -243,7 +245,7 @@ fn explain_silence(error: io::Error) -> io::Error {
     }
 }
 
-fn is(error: &io::Error, errno: Errno) -> bool {
+pub(super) fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
 }
 

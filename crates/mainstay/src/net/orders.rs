@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use mainstay_engine::engine::HandOverRules;
 use mainstay_engine::limits::ADDRESS_LIFETIME;
-use mainstay_engine::plan::{VirtualAddress, Vrid};
+use mainstay_engine::plan::{RoutingEntry, VirtualAddress, Vrid};
 use mainstay_engine::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -41,6 +41,11 @@ pub enum Order {
     Remove {
         /// The address.
         address: VirtualAddress,
+    },
+    /// Take a route or rule back.
+    RemoveRouting {
+        /// The route or rule.
+        entry: RoutingEntry,
     },
     /// Broadcast one gratuitous ARP request for an address.
     Announce {
@@ -79,6 +84,20 @@ pub enum Report {
         /// The kernel's reason.
         reason: String,
     },
+    /// A route or rule is in force.
+    RoutingInstalled {
+        /// The route or rule.
+        entry: RoutingEntry,
+        /// Whether it was not before.
+        anew: bool,
+    },
+    /// A route or rule could not be put in force.
+    RoutingFailed {
+        /// The route or rule.
+        entry: RoutingEntry,
+        /// The kernel's reason.
+        reason: String,
+    },
     /// Rules could not be put in force.
     HandOverRulesFailed {
         /// The router's interface.
@@ -98,6 +117,8 @@ pub struct Orders {
     /// How many of those that were given are done.
     done: Arc<AtomicU64>,
     installs: BTreeMap<VirtualAddress, Install>,
+    /// The number of the latest order to put each route or rule in force.
+    routing: BTreeMap<RoutingEntry, u64>,
     ended: Receiver<()>,
 }
 
@@ -111,6 +132,7 @@ struct Install {
 #[derive(Debug)]
 enum Letter {
     Install { address: VirtualAddress, lifetime: Option<Duration> },
+    InstallRouting { entry: RoutingEntry },
     Order(Order),
     End,
 }
@@ -139,7 +161,7 @@ impl Orders {
             // Nobody waits any more if it took too long.
             let _ = end.send(());
         })?;
-        Ok(Self { letters, given: 0, done, installs: BTreeMap::new(), ended })
+        Ok(Self { letters, given: 0, done, installs: BTreeMap::new(), routing: BTreeMap::new(), ended })
     }
 
     /// Has an address put on its interface, or its lifetime renewed. As long as the latest order to do so is not carried
@@ -167,11 +189,23 @@ impl Orders {
         Ok(())
     }
 
+    /// Has a route or rule put in force unless it is. As long as the latest order to do so is not carried out, another
+    /// one is not needed.
+    pub fn install_routing(&mut self, entry: RoutingEntry) {
+        let done = self.done.load(Ordering::Acquire);
+        if self.routing.get(&entry).is_none_or(|&pending| pending <= done) {
+            let number = self.give(Letter::InstallRouting { entry: entry.clone() });
+            self.routing.insert(entry, number);
+        }
+    }
+
     /// Has something else done after all that was ordered before.
     pub fn order(&mut self, order: Order) {
-        if let Order::Remove { address } = &order {
-            // The next installation is another one.
-            self.installs.remove(address);
+        // The next installation is another one.
+        match &order {
+            Order::Remove { address } => drop(self.installs.remove(address)),
+            Order::RemoveRouting { entry } => drop(self.routing.remove(entry)),
+            Order::Announce { .. } | Order::Probe { .. } | Order::HandOverRules { .. } => {}
         }
         self.give(Letter::Order(order));
     }
@@ -211,8 +245,9 @@ impl<R: Fn(Report)> Worker<R> {
             for letter in self.inbox.take() {
                 match letter {
                     Letter::Install { address, lifetime } => self.install(address, lifetime),
+                    Letter::InstallRouting { entry } => self.install_routing(entry),
                     Letter::Order(order) => self.carry_out(order),
-                    Letter::End => return,
+                    Letter::End => return self.close(),
                 }
                 self.done.fetch_add(1, Ordering::Release);
             }
@@ -233,12 +268,30 @@ impl<R: Fn(Report)> Worker<R> {
         }
     }
 
+    fn install_routing(&mut self, entry: RoutingEntry) {
+        (self.report)(match self.network.install_routing(&entry) {
+            Ok(anew) => Report::RoutingInstalled { entry, anew },
+            Err(error) => Report::RoutingFailed { entry, reason: error.to_string() },
+        });
+    }
+
+    fn close(self) {
+        for complaint in self.network.close() {
+            tracing::error!("{complaint}");
+        }
+    }
+
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Remove { address } => {
                 // Its lifetime ends it: nobody renews it any more.
                 if let Err(error) = self.network.remove(&address) {
                     tracing::error!("cannot remove {} from {}: {error}", address.address, address.interface);
+                }
+            }
+            Order::RemoveRouting { entry } => {
+                if let Err(error) = self.network.remove_routing(&entry) {
+                    tracing::error!("cannot remove the {entry}: {error}");
                 }
             }
             Order::Announce { interface, address } => {

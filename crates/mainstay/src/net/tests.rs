@@ -16,6 +16,9 @@ use mainstay_engine::time::Centis;
 
 use super::*;
 
+mod routing;
+mod virtual_mac;
+
 /// Set in the child that runs inside the namespace.
 const INSIDE: &str = "MAINSTAY_TEST_INSIDE_NAMESPACE";
 
@@ -104,6 +107,8 @@ fn plan(interface: &str) -> Plan {
         preempt: Preempt::After(Duration::ZERO),
         addresses: vec![VirtualAddress { interface: interface.to_owned(), ..address() }],
         excluded_addresses: Vec::new(),
+        virtual_mac: None,
+        routing: Vec::new(),
         track_scripts: Vec::new(),
         track_interfaces: Vec::new(),
         ignore_own_interface: false,
@@ -238,7 +243,7 @@ fn interfaces_are_followed_through_loss_and_return() {
         look_until(&mut network, |finding| *finding == state("lan0", true, &[OWN]));
         ip("link delete lan0");
         look_until(&mut network, |finding| matches!(finding, Finding::Interface { state: None, .. }));
-        let error = adverts(&network).send("lan0", GROUP, &[]).expect_err("there is no interface");
+        let error = adverts(&network).send("lan0", None, GROUP, &[]).expect_err("there is no interface");
         assert_eq!(error.to_string(), "No such device (os error 19)");
         ip("link add lan0 type veth peer name lan1");
         ip("link set lan0 up");
@@ -292,7 +297,7 @@ fn adverts_travel_whole_to_a_group_and_to_a_peer() {
         look_until(&mut there, |finding| matches!(finding, Finding::Interface { .. }));
         let source = OWN.0;
         for destination in [GROUP, Ipv4Addr::new(10, 9, 0, 2).into()] {
-            adverts(&here).send("lan0", destination, &datagram(source, destination)).unwrap();
+            adverts(&here).send("lan0", None, destination, &datagram(source, destination)).unwrap();
             let (interface, received) = receive_one(&mut there);
             assert_eq!(interface, "lan1");
             let sent = datagram(source, destination);
@@ -360,7 +365,7 @@ fn ipv6_adverts_travel_with_their_header_and_announcements_arrive() {
         let peer = link_local(&mut there, "lan1");
         for destination in ["ff02::12".parse().unwrap(), peer] {
             let sent = datagram(source, destination);
-            adverts(&here).send("lan0", destination, &sent).unwrap();
+            adverts(&here).send("lan0", None, destination, &sent).unwrap();
             let (interface, received) = receive_one(&mut there);
             assert_eq!(interface, "lan1");
             assert_eq!(

@@ -9,6 +9,7 @@ use netlink_packet_core::{NetlinkBuffer, NlasIterator, Parseable};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::LinkHeader;
 
+use super::links::Identity;
 use super::netlink::Address;
 
 /// Length of a link message's fixed part (`struct ifinfomsg`).
@@ -16,6 +17,16 @@ const LINK_HEADER_BYTES: usize = 16;
 
 /// The attribute with a link's name (`IFLA_IFNAME`).
 const LINK_NAME: u16 = 3;
+
+/// The attribute with a link's hardware address (`IFLA_ADDRESS`).
+const LINK_ADDRESS: u16 = 1;
+
+/// The attribute with what a link is (`IFLA_LINKINFO`), and the one in it with its kind (`IFLA_INFO_KIND`).
+const LINK_INFO: u16 = 18;
+const INFO_KIND: u16 = 1;
+
+/// Marks an attribute that holds others (`NLA_F_NESTED`).
+const NESTED: u16 = 0x8000;
 
 /// Netlink messages are padded to this many bytes (`NLMSG_ALIGNTO`).
 const ALIGNMENT: usize = 4;
@@ -51,6 +62,20 @@ pub(super) fn link_name(body: &[u8]) -> Option<(u32, String)> {
         .find(|attribute| attribute.kind() == LINK_NAME)?;
     let name = name.value().strip_suffix(&[0])?;
     Some((index, String::from_utf8_lossy(name).into_owned()))
+}
+
+/// What tells a link from others in the body of a link message.
+pub(super) fn link_identity(body: &[u8]) -> Option<Identity> {
+    let attributes = body.get(LINK_HEADER_BYTES..)?;
+    let hardware = attribute(attributes, LINK_ADDRESS).and_then(|found| found.try_into().ok());
+    let kind = attribute(attributes, LINK_INFO).and_then(|info| attribute(&info, INFO_KIND));
+    let kind = kind.map(|kind| String::from_utf8_lossy(&kind).trim_end_matches('\0').to_owned());
+    Some(Identity { kind, hardware })
+}
+
+fn attribute(attributes: &[u8], wanted: u16) -> Option<Vec<u8>> {
+    let mut all = NlasIterator::new(attributes).filter_map(Result::ok);
+    all.find(|attribute| attribute.kind() & !NESTED == wanted).map(|found| found.value().to_vec())
 }
 
 /// The interface index and the address in the body of an address message.

@@ -4,13 +4,17 @@
 //! ones. They run one after the other: they measure times. `cargo test --test lab -- NAME` runs some of them.
 
 mod capture;
+mod daemon;
 mod faults;
+mod frr;
+mod frr_peer;
 mod interop;
 mod mismatches;
 mod peer_link;
 mod recipe;
 mod signed;
 mod timing;
+mod virtual_mac;
 
 use std::env;
 use std::path::PathBuf;
@@ -46,6 +50,14 @@ const TESTS: &[(&str, fn())] = &[
     ("mismatches::of_a_real_keepalived", mismatches::of_a_real_keepalived),
     ("mismatches::a_strangers_address", mismatches::a_strangers_address),
     ("mismatches::carp_on_the_lan", mismatches::carp_on_the_lan),
+    ("frr_peer::over_ipv4", frr_peer::over_ipv4),
+    ("frr_peer::over_ipv6", frr_peer::over_ipv6),
+    ("virtual_mac::a_takeover_needs_no_announcement", virtual_mac::a_takeover_needs_no_announcement),
+    ("virtual_mac::shares_a_group_with_keepalived", virtual_mac::shares_a_group_with_keepalived),
+    (
+        "virtual_mac::makes_of_a_file_what_keepalived_makes",
+        virtual_mac::makes_of_a_file_what_keepalived_makes,
+    ),
 ];
 
 /// Before the name of the test that is to be run inside.

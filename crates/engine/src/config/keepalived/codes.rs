@@ -134,3 +134,19 @@ pub const FOREIGN_SOURCE: &str = "K078";
 pub const NO_ACCOUNT: &str = "K079";
 /// An address of another family than the virtual addresses.
 pub const MIXED_FAMILIES: &str = "K080";
+/// A MAC address of one's own choice for `use_vmac`.
+pub const VMAC_ADDRESS: &str = "K110";
+/// A name for the interface of `use_vmac` that is another's.
+pub const VMAC_NAME: &str = "K111";
+/// `use_vmac` with unicast, where adverts come from the interface's own MAC address.
+pub const VMAC_UNICAST: &str = "K112";
+/// A route or rule that lacks something, or asks for two things at once.
+pub const ROUTING_SENSE: &str = "K113";
+/// A route or rule with addresses of both families.
+pub const ROUTING_FAMILIES: &str = "K114";
+/// A network with bits set beyond its prefix.
+pub const HOST_BITS: &str = "K115";
+/// A rule without a priority.
+pub const RULE_PRIORITY: &str = "K116";
+/// A routing table or protocol by a name that only the machine knows.
+pub const ROUTING_NAME: &str = "K117";

@@ -12,8 +12,10 @@ mod hmac;
 mod instance;
 mod link_secret;
 mod realtime;
+mod routing;
 mod script;
 mod tracking;
+mod virtual_mac;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -27,6 +29,7 @@ use crate::plan::{Router, Script, ScriptUser, Version};
 
 use fields::Fields;
 use instance::{Instance, lower_instance};
+use routing::RulePriorities;
 use script::{KnownScript, lower_script};
 
 pub use realtime::realtime_priority;
@@ -45,9 +48,18 @@ pub fn lower(
     let globals = Globals::read(&definitions);
     let mut scripts = lower_scripts(&root, &globals, diagnostics);
     let mut instances: Vec<Instance> = Vec::new();
+    let mut rules = RulePriorities::default();
     for statement in named(&root, "vrrp_instance", limits::ROUTERS, diagnostics) {
-        instances.extend(lower_instance(statement, &globals, &mut scripts, surroundings, diagnostics));
+        instances.extend(lower_instance(
+            statement,
+            &globals,
+            &mut scripts,
+            &mut rules,
+            surroundings,
+            diagnostics,
+        ));
     }
+    virtual_mac::name_interfaces(&mut instances, &globals.vmac_prefix, diagnostics);
     check_vrids(&instances, diagnostics);
     for script in scripts.iter().filter(|script| !script.tracked) {
         diagnostics.push(
@@ -150,6 +162,7 @@ struct Globals {
     missed_adverts: u8,
     only_peers: bool,
     trusts_active_router: bool,
+    vmac_prefix: String,
     announcements: Announcements,
 }
 
@@ -177,6 +190,7 @@ impl Globals {
             missed_adverts: fields.integer("vrrp_down_timer_adverts").unwrap_or(3),
             only_peers: fields.flag("vrrp_check_unicast_src"),
             trusts_active_router: fields.flag("vrrp_skip_check_adv_addr"),
+            vmac_prefix: fields.word("vmac_prefix").map_or("vrrp".to_owned(), |word| word.text.clone()),
             announcements: Announcements {
                 delay,
                 repeat,

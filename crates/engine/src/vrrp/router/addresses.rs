@@ -149,6 +149,7 @@ impl Router {
     pub(super) fn install_addresses(&mut self, now: Instant) {
         self.addresses.held = true;
         self.renew(now);
+        self.install_routing();
         self.announce(self.config.announce.repeat);
         let policy = self.config.announce;
         if !policy.delay.is_zero() {
@@ -174,6 +175,7 @@ impl Router {
             failures.faults = 0;
         }
         self.renew(now);
+        self.renew_routing();
         if std::mem::take(&mut self.addresses.announce_at_renewal) {
             self.announce(self.config.announce.repeat);
         }
@@ -187,8 +189,9 @@ impl Router {
         self.addresses = Addresses { failures: self.addresses.failures.kept(), ..Addresses::default() };
     }
 
-    /// Removes the addresses whether they are known to be there or not.
+    /// Removes the addresses, and what moves along with them, whether they are known to be there or not.
     pub(super) fn remove_addresses(&mut self) {
+        self.remove_routing();
         let removals = self.all_addresses().map(|own| Output::RemoveAddress { address: own.clone() });
         let removals: Vec<_> = removals.collect();
         self.outputs.extend(removals);

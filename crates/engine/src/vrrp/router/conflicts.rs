@@ -11,8 +11,9 @@ use std::net::IpAddr;
 
 use super::differences::{Sight, Subject, Who};
 use super::{Router, State, Timer};
-use crate::engine::{Hardware, Output};
+use crate::engine::Output;
 use crate::limits;
+use crate::plan::HardwareAddress;
 use crate::plan::VirtualAddress;
 use crate::time::Instant;
 
@@ -25,7 +26,7 @@ impl Router {
         &mut self,
         interface: &str,
         address: IpAddr,
-        hardware: Hardware,
+        hardware: HardwareAddress,
         now: Instant,
     ) {
         self.start_over_if_overslept(now);
@@ -93,7 +94,7 @@ impl Router {
     }
 
     /// Whether a hardware address is that of this virtual router itself (RFC 9568 §7.3), which all its routers share.
-    fn is_virtual(&self, hardware: Hardware) -> bool {
+    fn is_virtual(&self, hardware: HardwareAddress) -> bool {
         let vrid = self.config.vrid.get();
         matches!(hardware.0, [0x00, 0x00, 0x5e, 0x00, 0x01 | 0x02, last] if last == vrid)
     }

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::admin::DifferenceStatus;
-use crate::engine::Hardware;
 use crate::limits;
+use crate::plan::HardwareAddress;
 use crate::time::Instant;
 
 /// Adverts that may be missing before a difference counts as gone: one more than a backup misses.
@@ -23,7 +23,7 @@ pub(super) enum Who {
     /// Another router, by the address it sends from.
     Router(IpAddr),
     /// Somebody of whom only the hardware address is known.
-    Host(Hardware),
+    Host(HardwareAddress),
 }
 
 /// What a difference is about. With each other router there is one of each at most.

@@ -1,9 +1,10 @@
 //! One virtual router: RFC 9568 §6.4, as Keepalived lives it where the two differ.
 //!
 //! Owns [`Router`], its states and the ways between them. `receive` judges adverts, `authenticate` their signatures,
-//! `addresses` keeps the virtual addresses, `hand_over` gives them away, `challenge` asks an active router whether it
-//! lives, `drain` lets old connections end where they began, `differences`, `notice` and `conflicts` name what is wrong
-//! with others, `mending` how to mend it, `timers` says when things are due, `status` explains it all.
+//! `addresses` keeps the virtual addresses, `routing` what moves along with them, `hand_over` gives them away,
+//! `challenge` asks an active router whether it lives, `drain` lets old connections end where they began, `differences`,
+//! `notice` and `conflicts` name what is wrong with others, `mending` how to mend it, `timers` says when things are due,
+//! `status` explains it all.
 //!
 //! ```text
 //!   Initialize --> Backup <--> Active --> HandingOver --> Backup | Stopped
@@ -22,6 +23,7 @@ mod hand_over;
 mod mending;
 mod notice;
 mod receive;
+mod routing;
 mod status;
 mod timers;
 
@@ -36,10 +38,11 @@ use self::conflicts::Defended;
 use self::differences::Differences;
 use self::hand_over::{HandOver, Purpose};
 use self::receive::Counters;
+use self::routing::RoutingState;
 use self::timers::{Timer, Timers};
 use crate::engine::Output;
 use crate::event::Event;
-use crate::plan::{Delivery, Preempt, Priority, Router as Config, Version};
+use crate::plan::{Delivery, HardwareAddress, Preempt, Priority, Router as Config, Version};
 use crate::time::{Centis, Deadline, Instant, WallClock};
 use crate::vrrp::complaints::Complaints;
 use crate::vrrp::event::VrrpEvent;
@@ -80,6 +83,7 @@ pub(crate) struct Router {
     /// Signs own adverts and judges others', if the configuration asks for it.
     authenticator: Option<Authenticator>,
     wall_clock: WallClock,
+    routing: RoutingState,
     /// Whether rules for a move are set.
     has_hand_over_rules: bool,
     counters: Counters,
@@ -165,6 +169,7 @@ impl Router {
             addresses: Addresses::default(),
             authenticator: authenticator(&config),
             wall_clock: WallClock::default(),
+            routing: RoutingState::default(),
             has_hand_over_rules: false,
             counters: Counters::default(),
             complaints: Complaints::default(),
@@ -477,7 +482,8 @@ impl Router {
             let datagram = packet::encode(&advert, self.identification);
             self.counters.sent += 1;
             let interface = self.config.interface.clone();
-            self.outputs.push_back(Output::SendAdvert { interface, destination, datagram });
+            let hardware = self.advert_hardware();
+            self.outputs.push_back(Output::SendAdvert { interface, hardware, destination, datagram });
         }
     }
 
@@ -488,6 +494,12 @@ impl Router {
             .checksum
             .or(self.heard_checksum.map(|(_, form)| form))
             .unwrap_or(ChecksumForm::PseudoHeader)
+    }
+
+    /// The hardware address that adverts come from, if it is not the interface's (RFC 9568 §7.2).
+    fn advert_hardware(&self) -> Option<HardwareAddress> {
+        let own = self.config.virtual_mac.as_ref().filter(|own| !own.transmit_on_base);
+        own.map(|own| own.address)
     }
 
     /// The priority it takes part with now.

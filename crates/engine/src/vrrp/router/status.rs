@@ -34,6 +34,11 @@ impl Router {
                 .map(|peer| peer.address.to_string()),
             addresses: addresses.map(|own| format!("{}/{}", own.address, own.prefix_length)).collect(),
             addresses_installed: self.addresses.installed(),
+            virtual_mac: config
+                .virtual_mac
+                .as_ref()
+                .map(|own| format!("{} on {}", own.address, own.interface)),
+            routing: self.routing_status(),
             transitions_to_active: self.counters.became_active,
             adverts_sent: self.counters.sent,
             adverts_received: self.counters.received,

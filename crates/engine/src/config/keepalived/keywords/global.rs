@@ -219,6 +219,7 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             ],
             "it is about the kernel's load balancer, which is not used",
         ),
+        acted_on(P, &["vmac_prefix"], Values::Word, "vrrp", "how interfaces of `use_vmac` are called"),
         no_effect(
             P,
             &[
@@ -230,11 +231,10 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
                 "iptables",
                 "vrrp_ipsets",
                 "disable_local_igmp",
-                "vmac_prefix",
                 "vmac_addr_prefix",
                 "vrrp_vmac_garp_intvl",
             ],
-            "it is about virtual MAC addresses and unreachable virtual addresses, which there are none of",
+            "nothing is sent from virtual MAC addresses that firewall rules would have to hold back",
         ),
         acted_on(
             P,

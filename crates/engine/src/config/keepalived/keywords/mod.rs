@@ -5,6 +5,7 @@
 
 mod global;
 mod instance;
+mod routing;
 
 use crate::config::diagnostic::did_you_mean;
 use crate::plan::Family;
@@ -47,6 +48,10 @@ pub enum Place {
     Tracked,
     /// The options of an address in `unicast_peer`.
     Peer,
+    /// The options of a line in `virtual_routes`.
+    Route,
+    /// The options of a line in `virtual_rules`.
+    Rule,
 }
 
 /// What follows a keyword.
@@ -90,8 +95,15 @@ pub enum Treatment {
 }
 
 /// Every keyword, block by block.
-pub const TABLE: &[&[Keyword]] =
-    &[global::ROOT, global::GLOBAL_DEFINITIONS, instance::SCRIPT, instance::INSTANCE, instance::SMALL_BLOCKS];
+pub const TABLE: &[&[Keyword]] = &[
+    global::ROOT,
+    global::GLOBAL_DEFINITIONS,
+    instance::SCRIPT,
+    instance::INSTANCE,
+    instance::SMALL_BLOCKS,
+    routing::ROUTES,
+    routing::RULES,
+];
 
 /// Every keyword of a block.
 pub fn keywords(place: Place) -> impl Iterator<Item = &'static Keyword> {
@@ -147,6 +159,8 @@ impl Place {
             Self::VirtualAddress => "virtual_ipaddress",
             Self::Tracked => "track_script",
             Self::Peer => "unicast_peer",
+            Self::Route => "virtual_routes",
+            Self::Rule => "virtual_rules",
         }
     }
 }

@@ -194,7 +194,7 @@ fn set(
 }
 
 /// Longest name of an interface or a label that the kernel takes (`IFNAMSIZ` less the final zero).
-const INTERFACE_NAME_BYTES: usize = 15;
+pub(super) const INTERFACE_NAME_BYTES: usize = 15;
 
 /// Reports a name that no interface can have; whether it can be one.
 pub(super) fn check_interface(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> bool {
@@ -212,7 +212,7 @@ pub(super) fn check_interface(word: &Word, diagnostics: &mut Vec<Diagnostic>) ->
     possible
 }
 
-fn scope(text: &str) -> Option<Scope> {
+pub(super) fn scope(text: &str) -> Option<Scope> {
     Some(match text {
         "global" => Scope::Global,
         "site" => Scope::Site,

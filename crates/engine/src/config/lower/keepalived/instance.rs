@@ -7,8 +7,10 @@ use super::authentication::lower_authentication;
 use super::delivery::lower_delivery;
 use super::fields::Fields;
 use super::link_secret::link_secret;
+use super::routing::{RulePriorities, lower_routing};
 use super::script::KnownScript;
 use super::tracking::{lower_track_interfaces, lower_track_scripts};
+use super::virtual_mac::{UseVmac, use_vmac};
 use super::{Globals, missing, version};
 use crate::config::Surroundings;
 use crate::config::diagnostic::Diagnostic;
@@ -27,6 +29,8 @@ pub(super) struct Instance {
     pub(super) router: Router,
     /// Where its virtual router id stands.
     pub(super) vrid_span: Span,
+    /// What it says about a hardware address of its own.
+    pub(super) use_vmac: Option<UseVmac>,
 }
 
 /// Makes a router of a block; `None` if it lacks something a router cannot do without.
@@ -34,6 +38,7 @@ pub(super) fn lower_instance(
     statement: &Statement,
     globals: &Globals,
     scripts: &mut [KnownScript],
+    rules: &mut RulePriorities,
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Instance> {
@@ -50,6 +55,7 @@ pub(super) fn lower_instance(
     let (source, delivery) = lower_delivery(&fields, family, globals, diagnostics);
     let advert_interval = advert_interval(&fields, version, diagnostics);
     let authentication = lower_authentication(&fields, version, advert_interval, surroundings, diagnostics);
+    let use_vmac = use_vmac(&fields, &delivery, diagnostics);
     let router = Router {
         name: name.text.clone(),
         // An instance without one was reported, and is dropped below.
@@ -67,6 +73,8 @@ pub(super) fn lower_instance(
         preempt: preempt(&fields, starts_active, diagnostics),
         addresses,
         excluded_addresses,
+        virtual_mac: None,
+        routing: lower_routing(&fields, rules, diagnostics),
         track_scripts: lower_track_scripts(&fields, scripts, diagnostics),
         track_interfaces: lower_track_interfaces(&fields, &interface_name, diagnostics),
         ignore_own_interface: fields.has("dont_track_primary"),
@@ -74,7 +82,7 @@ pub(super) fn lower_instance(
         interface: interface_name,
     };
     let vrid_span = fields.word("virtual_router_id").map_or(name.span, |word| word.span);
-    (interface.is_some() && vrid.is_some()).then_some(Instance { router, vrid_span })
+    (interface.is_some() && vrid.is_some()).then_some(Instance { router, vrid_span, use_vmac })
 }
 
 /// Version 2 does not exist over IPv6 (RFC 3768 §1); Keepalived goes by version 3 there, whatever is configured.
