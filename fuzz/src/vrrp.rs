@@ -231,6 +231,7 @@ impl Machine {
             | Output::InstallRouting { .. }
             | Output::RemoveRouting { .. }
             | Output::RunScript { .. }
+            | Output::Notify(_)
             | Output::StartCheck { .. }
             | Output::ShutdownSessions { .. }
             | Output::Peer(_) => {

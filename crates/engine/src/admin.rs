@@ -47,7 +47,13 @@ pub struct Status {
     /// In the order of the plan.
     pub routers: Vec<RouterStatus>,
     /// In the order of the plan.
+    pub groups: Vec<GroupStatus>,
+    /// In the order of the plan.
     pub scripts: Vec<ScriptStatus>,
+    /// In the order of the plan.
+    pub files: Vec<FileStatus>,
+    /// In the order of the plan.
+    pub processes: Vec<ProcessStatus>,
     /// In the order of the plan.
     pub frontends: Vec<FrontendStatus>,
     /// In the order of the plan.
@@ -199,6 +205,50 @@ pub struct RefusedStatus {
     pub count: u64,
     /// The latest, as a sentence.
     pub latest: String,
+}
+
+/// One sync group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// The state of all its routers, or `moving` while they differ.
+    pub state: String,
+    /// What keeps it from taking part, or the state of each router.
+    pub reason: String,
+    /// How long ago its routers last got a state in common.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+    /// Its routers.
+    pub routers: Vec<String>,
+}
+
+/// One tracked file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub path: String,
+    /// The number in it; 0 when it is not there.
+    pub number: Option<i64>,
+    /// How long it has been that number.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+}
+
+/// Some tracked processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Their name.
+    pub name: String,
+    /// `good`, `bad` or `unknown`.
+    pub state: String,
+    /// How long they have been in that state.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// One tracked script.

@@ -20,10 +20,14 @@ use crate::health::check::Verdict;
 use crate::peers::reach::OwnReach;
 use crate::peers::view::{RouterView, View};
 use crate::peers::{PeerInput, PeerOptions, PeerOutput, Peers};
-use crate::plan::{HardwareAddress, Plan, RouterId, RoutingEntry, ScriptId, ServerId, VirtualAddress, Vrid};
+use crate::plan::{
+    FileId, HardwareAddress, Plan, ProcessId, RouterId, RoutingEntry, ScriptId, ServerId, VirtualAddress,
+    Vrid,
+};
 use crate::serving::Serving;
 use crate::time::{Deadline, Instant, UnixTime};
 use crate::vrrp::Vrrp;
+use crate::vrrp::notify::Notification;
 use crate::vrrp::track::ScriptOutcome;
 
 /// Everything the daemon can learn.
@@ -108,6 +112,27 @@ pub enum Input<'a> {
         run: u64,
         /// How it ended.
         outcome: ScriptOutcome,
+    },
+    /// A tracked file was read: at start, and whenever something else is in it.
+    FileRead {
+        /// The file.
+        file: FileId,
+        /// How it begins; empty when it is not there.
+        contents: &'a [u8],
+    },
+    /// Tracked processes were counted: at start, and whenever there are more or fewer.
+    ProcessesCounted {
+        /// Which.
+        process: ProcessId,
+        /// How many there are.
+        count: u32,
+    },
+    /// Part of an [`Output::Notify`] could not be done.
+    NotifyFailed {
+        /// The program, or the FIFO.
+        what: String,
+        /// Why, for people.
+        reason: String,
     },
     /// A check that [`Output::StartCheck`] asked for ended.
     CheckFinished {
@@ -258,6 +283,8 @@ pub enum Output {
         /// Comes back in [`Input::ScriptFinished`].
         run: u64,
     },
+    /// Tell others that a router or a group moved. The last ones are told before [`Output::Exit`].
+    Notify(Notification),
     /// Check a server once.
     StartCheck {
         /// The server.
@@ -348,6 +375,11 @@ impl Engine {
             Input::ScriptFinished { script, run, outcome } => {
                 self.vrrp.handle_script_finished(script, run, outcome, now);
             }
+            Input::FileRead { file, contents } => self.vrrp.handle_file_read(file, contents, now),
+            Input::ProcessesCounted { process, count } => {
+                self.vrrp.handle_processes_counted(process, count, now);
+            }
+            Input::NotifyFailed { what, reason } => self.vrrp.handle_notify_failed(what, reason, now),
             Input::CheckFinished { server, attempt, verdict } => {
                 self.health.handle_check_finished(server, attempt, verdict, now);
             }
@@ -401,7 +433,10 @@ impl Engine {
                 latest: self.latest,
             }),
             routers: self.vrrp.router_status(now),
+            groups: self.vrrp.group_status(now),
             scripts: self.vrrp.script_status(now),
+            files: self.vrrp.file_status(now),
+            processes: self.vrrp.process_status(now),
             frontends: self.health.frontend_status(),
             pools: self.health.pool_status(now),
             peers: self.peers.status(now),

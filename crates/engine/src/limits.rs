@@ -112,6 +112,18 @@ pub const ROUTERS: usize = 1_024;
 /// Tracked scripts of one plan: each runs a process every few seconds.
 pub const SCRIPTS: usize = 1_024;
 
+/// Tracked files of one plan: each is read every half second.
+pub const TRACKED_FILES: usize = 1_024;
+
+/// Tracked processes of one plan: each is compared with every process every second.
+pub const TRACKED_PROCESSES: usize = 256;
+
+/// Sync groups of one plan: as many as routers.
+pub const GROUPS: usize = ROUTERS;
+
+/// Announcements that wait for their turn on one interface: a burst of all addresses of one router.
+pub const ANNOUNCEMENTS_WAITING: usize = 5 * ADDRESSES_PER_ROUTER;
+
 /// Unicast peers of one router: each costs a datagram with every advert.
 pub const PEERS_PER_ROUTER: usize = 255;
 

@@ -3,8 +3,11 @@
 //! Owns the types only. [`config::lower`](crate::config::lower) is the one maker of a [`Plan`]; nothing else knows a
 //! default. A plan is immutable, and everything in it has been checked: references are indices that exist, ranges hold.
 
+mod group;
 pub mod hmac;
+mod notify;
 mod routing;
+mod track;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,8 +16,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::group::SyncGroup;
 use self::hmac::AuthHmac;
+pub use self::notify::{Notify, NotifyFifo, NotifyScript};
 pub use self::routing::{MAIN_TABLE, Network, Route, RouteKind, Routing, RoutingEntry, Rule, RuleAction};
+pub use self::track::{
+    FileId, InitialValue, Parameters, ProcessId, ProcessMatch, ProcessTarget, TrackFile, TrackProcess,
+    TrackedFile, TrackedProcess,
+};
 use crate::time::Centis;
 
 /// Everything one daemon was told to do.
@@ -34,8 +43,20 @@ pub struct Plan {
     pub scripts: Vec<Script>,
     /// Real-time priority of what sends adverts (`vrrp_rt_priority`); `None` is ordinary scheduling.
     pub realtime_priority: Option<u8>,
+    /// Files that routers track. [`FileId`] is an index into this.
+    pub files: Vec<TrackedFile>,
+    /// Processes that routers track. [`ProcessId`] is an index into this.
+    pub processes: Vec<TrackedProcess>,
     /// VRRP virtual routers. [`RouterId`] is an index into this.
     pub routers: Vec<Router>,
+    /// Routers that move together.
+    pub groups: Vec<SyncGroup>,
+    /// FIFOs that every change of a router or a group is written to.
+    pub notify_fifos: Vec<NotifyFifo>,
+    /// When routers begin to listen.
+    pub vrrp_start: VrrpStart,
+    /// The least time between two announcements on one interface, by interface; empty for those without.
+    pub announce_gaps: Vec<AnnounceGap>,
 }
 
 /// Index of a [`Frontend`] in its [`Plan`].
@@ -66,6 +87,26 @@ pub struct ScriptId(pub u16);
 /// Index of a [`Router`] in its [`Plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RouterId(pub u16);
+
+/// When routers begin to wait for the silence of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VrrpStart {
+    /// Not before the daemon has run for so long (`vrrp_startup_delay`).
+    pub after_start: Duration,
+    /// Not before the machine has run for so long (`vrrp_delay_after_boot`).
+    pub after_boot: Duration,
+}
+
+/// The least time between two announcements on some interfaces (`vrrp_garp_interval`, `garp_group`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnounceGap {
+    /// The interfaces, which share the times; all that no other gap names when empty, and then each for itself.
+    pub interfaces: Vec<String>,
+    /// Between two gratuitous ARP requests (`garp_interval`).
+    pub arp: Duration,
+    /// Between two unsolicited neighbour advertisements (`gna_interval`).
+    pub neighbour: Duration,
+}
 
 /// A set of listening addresses whose connections go to one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,10 +375,20 @@ pub struct Router {
     pub track_scripts: Vec<TrackScript>,
     /// Interfaces whose loss changes the priority.
     pub track_interfaces: Vec<TrackInterface>,
+    /// Files whose number changes the priority.
+    pub track_files: Vec<TrackFile>,
+    /// Processes whose number changes the priority.
+    pub track_processes: Vec<TrackProcess>,
     /// Whether the loss of the router's own interface leaves it alone (`dont_track_primary`).
     pub ignore_own_interface: bool,
+    /// Whether it answers an active router with a lower claim with an advert (`lower_prio_no_advert` forbids it).
+    pub answers_lower_priority: bool,
+    /// Whether it answers a higher claim with an advert before it yields (`higher_prio_send_advert`).
+    pub answers_higher_priority: bool,
     /// How addresses are announced.
     pub announce: AnnouncePolicy,
+    /// What is run when its state changes.
+    pub notify: Notify,
 }
 
 impl Router {
@@ -628,7 +679,7 @@ pub struct TrackInterface {
 pub struct TrackEffect {
     /// Positive: added while the thing is good. Negative: subtracted while it is bad. Zero: a fault while it is bad.
     pub weight: i16,
-    /// Swaps good and bad (`reverse`).
+    /// Turns the sign of what is added or subtracted; without a weight, it swaps good and bad (`reverse`).
     pub reverse: bool,
 }
 
@@ -647,12 +698,21 @@ pub struct AnnouncePolicy {
     pub lower_priority_repeat: u32,
     /// When a second burst follows that one; zero is never (`garp_lower_prio_delay`).
     pub lower_priority_delay: Duration,
+    /// Time between refreshes on interfaces that no adverts leave by; `None` is never (`garp_extra_if all`).
+    pub other_interfaces_refresh: Option<Duration>,
 }
 
 impl Plan {
     /// The server `id` names, if this plan has it.
     pub fn server(&self, id: ServerId) -> Option<&Server> {
         self.pools.get(usize::from(id.pool.0))?.servers.get(usize::from(id.server.0))
+    }
+
+    /// Every program that is told about routers or groups.
+    pub fn notify_scripts(&self) -> impl Iterator<Item = &NotifyScript> {
+        let routers = self.routers.iter().map(|router| &router.notify);
+        let scripts = routers.chain(self.groups.iter().map(|group| &group.notify)).flat_map(Notify::scripts);
+        scripts.chain(self.notify_fifos.iter().filter_map(|fifo| fifo.script.as_ref()))
     }
 
     /// Every server of every pool, in the order of the file.

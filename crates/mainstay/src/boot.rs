@@ -21,10 +21,11 @@ use crate::configuration::{Configuration, ConfigurationArgs, Purpose};
 use crate::control::{Command, CommandBox, Control, Vrrp};
 use crate::mailbox::{Inbox, mailbox};
 use crate::net::{Network, Orders};
+use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
 use crate::proxy::{Listeners, Proxy};
 use crate::scripts::{Probe, Scripts};
-use crate::{clock, diagnostics, log, net, resources, signals};
+use crate::{clock, diagnostics, log, net, resources, signals, tracked};
 
 /// Threads for checks, scripts and operators. They wait nearly all the time.
 const SERVICE_THREADS: usize = 2;
@@ -72,7 +73,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     run_control(control)?;
     drop(socket);
     tracing::info!("stopped");
-    // A script or a check that still runs is of no interest any more.
+    // A tracked script or a check that still runs is of no interest any more.
     runtime.shutdown_background();
     Ok(())
 }
@@ -142,8 +143,14 @@ fn make_control(
         Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
     let scripts = Scripts::new(runtime.handle().clone(), plan, probe.as_ref(), report)?;
     let vrrp = if plan.routers.is_empty() { None } else { Some(make_vrrp(plan, mailbox, memory)?) };
+    let post = mailbox.clone();
+    let report = Arc::new(move |what, reason| post.post(Command::NotifyFailed { what, reason }));
+    let notifier = Notifier::start(runtime.handle().clone(), plan, report)?;
+    let post = mailbox.clone();
+    let report: tracked::Report = Arc::new(move |finding| post.post(Command::Tracked(finding)));
+    tracked::watch(runtime.handle(), plan, probe.as_ref(), &report);
     let waiting = BTreeMap::new();
-    Ok(Control { engine, vrrp, proxy, checks, inbox, scripts, peer_links, waiting, last_ticket: 0 })
+    Ok(Control { engine, vrrp, proxy, checks, inbox, scripts, notifier, peer_links, waiting, last_ticket: 0 })
 }
 
 fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> Result<Vrrp, String> {

@@ -24,16 +24,18 @@ use tokio::sync::oneshot;
 use crate::checks::Checks;
 use crate::mailbox::{Inbox, Mailbox};
 use crate::net::{Adverts, Finding, Order, Orders, Report};
+use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
 use crate::proxy::Proxy;
 use crate::realtime::{self, Breather};
 use crate::scripts::Scripts;
-use crate::{clock, log, systemd};
+use crate::{clock, log, systemd, tracked};
 
 /// What other threads tell the control thread.
 ///
 /// The queue needs no bound: every check and script has one attempt under way at most, every admin connection one
-/// request, and an order to the network one report. Peer links bound how often each of them reports.
+/// request, an order to the network one report, and the others say no more than a few things a second. Peer links bound
+/// how often each of them reports.
 #[derive(Debug)]
 pub enum Command {
     /// A check ended.
@@ -58,6 +60,15 @@ pub enum Command {
     Network(Report),
     /// Something happened to a peer link.
     Peer(PeerInput),
+    /// A tracked file or tracked processes are different.
+    Tracked(tracked::Finding),
+    /// Somebody could not be told about a change.
+    NotifyFailed {
+        /// Whom.
+        what: String,
+        /// Why.
+        reason: String,
+    },
     /// An operator asks.
     Request {
         /// What.
@@ -100,6 +111,8 @@ pub struct Control {
     pub scripts: Scripts,
     /// Links to other balancers; only a plan with routers needs them.
     pub peer_links: Option<PeerLinks>,
+    /// Tells others about moves.
+    pub notifier: Notifier,
     /// Operators who wait for an answer, by ticket.
     pub waiting: BTreeMap<u64, oneshot::Sender<Reply>>,
     /// The ticket given last.
@@ -123,6 +136,8 @@ impl Control {
             self.engine.handle_timeout(clock::now());
             running = self.carry_out();
         }
+        // Everything is handed over: nobody minds that it takes a moment.
+        self.notifier.finish();
     }
 
     /// Has the kernel run this thread first, and says so, or what is missing.
@@ -206,6 +221,13 @@ impl Control {
     fn take_commands(&mut self) {
         for command in self.inbox.take() {
             let input = match command {
+                Command::Tracked(tracked::Finding::File(file, ref contents)) => {
+                    Input::FileRead { file, contents }
+                }
+                Command::Tracked(tracked::Finding::Processes(process, count)) => {
+                    Input::ProcessesCounted { process, count }
+                }
+                Command::NotifyFailed { what, reason } => Input::NotifyFailed { what, reason },
                 Command::CheckFinished { server, attempt, verdict } => {
                     Input::CheckFinished { server, attempt, verdict }
                 }
@@ -259,6 +281,7 @@ impl Control {
                     self.order(Order::HandOverRules { interface, vrid, rules });
                 }
                 Output::RunScript { script, run } => self.scripts.start(script, run),
+                Output::Notify(notification) => self.notifier.tell(&notification),
                 Output::StartCheck { server, attempt } => self.checks.start(server, attempt),
                 Output::Peer(output) => {
                     if let Some(links) = &mut self.peer_links {

@@ -15,7 +15,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{Gid, Uid};
 
-use crate::scripts;
+use crate::program;
 
 /// Permission bits of a file's mode.
 const EXECUTE: u32 = 0o111;
@@ -68,7 +68,7 @@ fn prefix_length(mask: IpAddr) -> u8 {
 
 /// What there is to say about `program`, which a script runs as `user` or else as root.
 pub fn program(program: &str, user: Option<&ScriptUser>) -> Program {
-    let account = match user.map_or(Ok((Uid::from_raw(0), Gid::from_raw(0))), scripts::account) {
+    let account = match user.map_or(Ok((Uid::from_raw(0), Gid::from_raw(0))), program::account) {
         Ok(account) => account,
         Err(sentence) => return Program::NoAccount(sentence),
     };
@@ -91,7 +91,7 @@ fn find(program: &str) -> Result<(PathBuf, Metadata), String> {
     let candidates: Vec<PathBuf> = if program.contains('/') {
         vec![PathBuf::from(program)]
     } else {
-        scripts::PATH.split(':').map(|directory| Path::new(directory).join(program)).collect()
+        program::PATH.split(':').map(|directory| Path::new(directory).join(program)).collect()
     };
     let mut reason = "there is no such file".to_owned();
     for path in candidates {

@@ -1,41 +1,21 @@
 //! Carries out tracked scripts.
 //!
-//! Owns [`Scripts`]. A script is a program with arguments, never a shell line. It gets a process group of its own, a
-//! clean environment, `/dev/null` to read, and an end: [`Output::RunScript`](mainstay_engine::Output::RunScript) is
+//! Owns [`Scripts`]. A script has an end: [`Output::RunScript`](mainstay_engine::Output::RunScript) is
 //! always answered, at the latest after the script's time-out and [`TERMINATION_PATIENCE`].
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::Plan;
-use mainstay_engine::plan::{Script, ScriptCommand, ScriptId, ScriptUser};
+use mainstay_engine::plan::{Script, ScriptCommand, ScriptId};
 use mainstay_engine::vrrp::track::ScriptOutcome;
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Gid, Group, Pid, Uid, User};
-use tokio::net::unix::pipe;
-use tokio::process::{Child, Command};
+use nix::unistd::{Gid, Uid};
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-/// How long a script that was asked to end may take before it is killed.
-const TERMINATION_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Where scripts find programs.
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// How much of a script's output is kept: its end, where the reason of a failure stands.
-const OUTPUT_KEPT_BYTES: usize = 4096;
-
-/// Reads before somebody else gets a turn: a whole pipe's worth.
-const READS_AT_ONCE: usize = 16;
-
-/// How much of that is shown, in characters.
-const PHRASE_CHARACTERS: usize = 160;
+#[cfg(doc)]
+use crate::program::TERMINATION_PATIENCE;
+use crate::program::{Running, account};
 
 /// Where a result goes: the script, the run, how it ended.
 pub type Report = Arc<dyn Fn(ScriptId, u64, ScriptOutcome) + Send + Sync>;
@@ -99,18 +79,6 @@ fn job(script: &Script, probe: Option<&Probe>) -> Result<Job, String> {
     })
 }
 
-/// The user and group that a script runs as.
-pub(crate) fn account(account: &ScriptUser) -> Result<(Uid, Gid), String> {
-    let user = User::from_name(&account.user)
-        .map_err(|error| format!("cannot look up user `{}`: {error}", account.user))?
-        .ok_or_else(|| format!("there is no user `{}`", account.user))?;
-    let Some(name) = &account.group else { return Ok((user.uid, user.gid)) };
-    let group = Group::from_name(name)
-        .map_err(|error| format!("cannot look up group `{name}`: {error}"))?
-        .ok_or_else(|| format!("there is no group `{name}`"))?;
-    Ok((user.uid, group.gid))
-}
-
 async fn ask(probe: Probe) -> ScriptOutcome {
     match tokio::task::spawn_blocking(move || probe()).await {
         Ok(Ok(())) => ScriptOutcome::Passed,
@@ -120,144 +88,17 @@ async fn ask(probe: Probe) -> ScriptOutcome {
 }
 
 async fn execute(arguments: &[String], account: Option<(Uid, Gid)>, patience: Duration) -> ScriptOutcome {
-    let (mut child, mut output) = match spawn(arguments, account) {
-        Ok(started) => started,
-        Err(error) => return ScriptOutcome::Failed(phrase_of_error(arguments, &error)),
+    let mut running = match Running::start(arguments, account) {
+        Ok(running) => running,
+        Err(phrase) => return ScriptOutcome::Failed(phrase),
     };
-    let mut said = Tail::default();
-    let ended = timeout(patience, watch(&mut child, &mut output, &mut said)).await;
-    match ended {
-        Ok(Ok(status)) => {
-            // What is still in the pipe; a child it left behind may hold it open for ever.
-            said.read_what_is_there(&output);
-            outcome(status, &said)
-        }
-        Ok(Err(error)) => ScriptOutcome::Failed(format!("cannot be waited for: {error}")),
+    match timeout(patience, running.wait()).await {
+        Ok(Ok(())) => ScriptOutcome::Passed,
+        Ok(Err(phrase)) => ScriptOutcome::Failed(phrase),
         Err(_) => {
-            end(&mut child).await;
+            running.end().await;
             ScriptOutcome::TimedOut
         }
-    }
-}
-
-fn spawn(arguments: &[String], account: Option<(Uid, Gid)>) -> io::Result<(Child, pipe::Receiver)> {
-    let (program, arguments) =
-        arguments.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let (reader, writer) = std::io::pipe()?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", PATH)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .process_group(0)
-        // When the daemon exits meanwhile.
-        .kill_on_drop(true);
-    if let Some((user, group)) = account {
-        // Setting a user also clears the supplementary groups.
-        command.uid(user.as_raw()).gid(group.as_raw());
-    }
-    let child = command.spawn()?;
-    Ok((child, pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?))
-}
-
-/// Waits for the end of `child`, and reads meanwhile so that it never waits for a reader.
-async fn watch(child: &mut Child, output: &mut pipe::Receiver, said: &mut Tail) -> io::Result<ExitStatus> {
-    let mut open = true;
-    loop {
-        tokio::select! {
-            readable = output.readable(), if open => {
-                open = readable.is_ok() && said.read_what_is_there(output);
-                // A script that never stops talking must not keep its own time-out from being seen.
-                tokio::task::yield_now().await;
-            }
-            status = child.wait() => return status,
-        }
-    }
-}
-
-/// Ends the process group of `child`: politely, then not.
-async fn end(child: &mut Child) {
-    let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else { return };
-    signal(group, Signal::SIGTERM);
-    if timeout(TERMINATION_PATIENCE, child.wait()).await.is_err() {
-        signal(group, Signal::SIGKILL);
-        // Nothing survives SIGKILL for long, but a process in uninterruptible sleep may: the run ends without it.
-        tokio::select! {
-            _ = child.wait() => {}
-            () = sleep(TERMINATION_PATIENCE) => {}
-        }
-    } else {
-        // The leader obeyed; whatever it started need not have.
-        signal(group, Signal::SIGKILL);
-    }
-}
-
-fn signal(group: Pid, signal: Signal) {
-    match killpg(group, signal) {
-        Ok(()) | Err(Errno::ESRCH) => {}
-        Err(error) => tracing::warn!("cannot send {signal} to the process group of a script: {error}"),
-    }
-}
-
-fn outcome(status: ExitStatus, said: &Tail) -> ScriptOutcome {
-    if status.success() {
-        return ScriptOutcome::Passed;
-    }
-    let mut phrase = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("killed by signal {signal}"),
-        (None, None) => "ended in an unknown way".to_owned(),
-    };
-    if let Some(line) = said.last_line() {
-        phrase.push_str(": ");
-        phrase.push_str(&line);
-    }
-    ScriptOutcome::Failed(phrase)
-}
-
-fn phrase_of_error(arguments: &[String], error: &io::Error) -> String {
-    let program = arguments.first().map_or("", String::as_str);
-    match error.kind() {
-        io::ErrorKind::NotFound => format!("there is no program `{program}`"),
-        io::ErrorKind::PermissionDenied => format!("`{program}` may not be executed"),
-        _ => format!("cannot run `{program}`: {error}"),
-    }
-}
-
-/// The last [`OUTPUT_KEPT_BYTES`] of what a script said.
-#[derive(Default)]
-struct Tail {
-    bytes: Vec<u8>,
-}
-
-impl Tail {
-    /// Returns whether more may follow.
-    fn read_what_is_there(&mut self, output: &pipe::Receiver) -> bool {
-        let mut buffer = [0; OUTPUT_KEPT_BYTES];
-        for _ in 0..READS_AT_ONCE {
-            match output.try_read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(length) => self.push(buffer.get(..length).unwrap_or_default()),
-                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
-            }
-        }
-        true
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        let excess = self.bytes.len().saturating_sub(OUTPUT_KEPT_BYTES);
-        self.bytes.drain(..excess);
-    }
-
-    fn last_line(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(&self.bytes);
-        let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
-        Some(line.chars().filter(|character| !character.is_control()).take(PHRASE_CHARACTERS).collect())
     }
 }
 

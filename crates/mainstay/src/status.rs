@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use mainstay_engine::admin::{
-    DifferenceStatus, FrontendStatus, PoolStatus, RouterStatus, ScriptStatus, ServerStatus, Status,
-    TimingStatus,
+    DifferenceStatus, FileStatus, FrontendStatus, GroupStatus, PoolStatus, ProcessStatus, RouterStatus,
+    ScriptStatus, ServerStatus, Status, TimingStatus,
 };
 
 /// Renders `status`, with terminal colours if `colour`.
@@ -25,9 +25,21 @@ pub fn render(status: &Status, colour: bool) -> String {
         text.push('\n');
         render_router(&mut text, router, paint);
     }
+    if !status.groups.is_empty() {
+        text.push('\n');
+        render_groups(&mut text, &status.groups, paint);
+    }
     if !status.scripts.is_empty() {
         text.push('\n');
         render_scripts(&mut text, &status.scripts, paint);
+    }
+    if !status.files.is_empty() {
+        text.push('\n');
+        render_files(&mut text, &status.files);
+    }
+    if !status.processes.is_empty() {
+        text.push('\n');
+        render_processes(&mut text, &status.processes, paint);
     }
     if !status.frontends.is_empty() {
         text.push('\n');
@@ -80,13 +92,58 @@ fn timing_line(timing: &TimingStatus, paint: Paint) -> String {
     format!("{scheduling}; {memory}; latest timer {:.1} ms late", timing.latest.as_secs_f64() * 1000.0)
 }
 
-fn render_router(text: &mut String, router: &RouterStatus, paint: Paint) {
-    let mood = match router.state.as_str() {
+fn mood_of_state(state: &str) -> Mood {
+    match state {
         "active" => Mood::Good,
         "backup" => Mood::Fine,
         "fault" => Mood::Bad,
         _ => Mood::Changing,
-    };
+    }
+}
+
+fn render_groups(text: &mut String, groups: &[GroupStatus], paint: Paint) {
+    let rows = groups.iter().map(|group| {
+        vec![
+            Cell::left(&group.name),
+            Cell::left(&group.state).mood(mood_of_state(&group.state)),
+            Cell::left(&span(group.since)),
+            Cell::left(&group.reason),
+        ]
+    });
+    table(text, &["GROUP", "STATE", "FOR", "WHY"], rows, paint);
+}
+
+fn render_files(text: &mut String, files: &[FileStatus]) {
+    let rows = files.iter().map(|file| {
+        let number = file.number.map_or("unknown".to_owned(), |number| number.to_string());
+        let (name, since) = (Cell::left(&file.name), Cell::left(&span(file.since)));
+        vec![name, Cell::right(&number), since, Cell::left(&file.path)]
+    });
+    table(text, &["FILE", "SAYS", "FOR", "PATH"], rows, Paint(false));
+}
+
+fn render_processes(text: &mut String, processes: &[ProcessStatus], paint: Paint) {
+    let rows = processes.iter().map(|process| {
+        vec![
+            Cell::left(&process.name),
+            Cell::left(&process.state).mood(mood_of_tracked(&process.state)),
+            Cell::left(&span(process.since)),
+            Cell::right(&process.count.to_string()),
+        ]
+    });
+    table(text, &["PROCESSES", "STATE", "FOR", "RUNNING"], rows, paint);
+}
+
+fn mood_of_tracked(state: &str) -> Mood {
+    match state {
+        "good" => Mood::Good,
+        "bad" => Mood::Bad,
+        _ => Mood::Changing,
+    }
+}
+
+fn render_router(text: &mut String, router: &RouterStatus, paint: Paint) {
+    let mood = mood_of_state(&router.state);
     let _ = writeln!(
         text,
         "router {}: {} for {}, {}",
@@ -154,11 +211,7 @@ fn priority(router: &RouterStatus) -> String {
 
 fn render_scripts(text: &mut String, scripts: &[ScriptStatus], paint: Paint) {
     let rows = scripts.iter().map(|script| {
-        let mood = match script.state.as_str() {
-            "good" => Mood::Good,
-            "bad" => Mood::Bad,
-            _ => Mood::Changing,
-        };
+        let mood = mood_of_tracked(&script.state);
         vec![
             Cell::left(&script.name),
             Cell::left(&script.state).mood(mood),

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use super::places;
 use crate::config::diagnostic::{Diagnostic, Level};
 use crate::config::keepalived::{Statement, Tree, Word, codes};
+use crate::config::lower::keepalived::Parts;
 use crate::config::source::Span;
-use crate::plan::{Router, Script, ScriptCommand, ScriptUser, VirtualAddress};
+use crate::plan::{Notify, NotifyScript, Router, Script, ScriptCommand, ScriptUser, VirtualAddress};
 
 /// The addresses of an interface with the lengths of their prefixes.
 pub type Networks = Vec<(IpAddr, u8)>;
@@ -49,18 +50,40 @@ pub enum Program {
 /// what the texts alone show.
 pub(super) fn inspect(
     tree: &Tree,
-    scripts: &[Script],
-    routers: &[Router],
+    parts: &Parts,
     host: Option<&Host<'_>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     if let Some(host) = host {
         check_interfaces(tree, host, diagnostics);
-        for script in scripts {
+        for script in &parts.scripts {
             check_script(tree, script, host, diagnostics);
         }
+        for router in &parts.routers {
+            if let Some(block) = places::instance(tree, &router.name) {
+                check_notify(tree, block, &router.notify, host, diagnostics);
+            }
+        }
+        for group in &parts.groups {
+            if let Some(block) = places::group(tree, &group.name) {
+                check_notify(tree, block, &group.notify, host, diagnostics);
+            }
+        }
+        for fifo in &parts.notify_fifos {
+            let reader = |keyword| {
+                let line = places::global(tree, keyword)?;
+                line.values.first().is_some_and(|word| word.text == fifo.path).then_some(keyword)
+            };
+            let line = match reader("notify_fifo") {
+                Some(_) => places::global(tree, "notify_fifo_script"),
+                None => places::global(tree, "vrrp_notify_fifo_script"),
+            };
+            if let (Some(line), Some(script)) = (line, &fifo.script) {
+                check_line(tree, line, script, host, diagnostics);
+            }
+        }
     }
-    for router in routers {
+    for router in &parts.routers {
         let Some(instance) = places::instance(tree, &router.name) else { continue };
         let networks = |interface: &str| host.and_then(|host| (host.interface)(interface));
         check_source(instance, router, networks(&router.interface), diagnostics);
@@ -111,11 +134,58 @@ fn named_interfaces(instance: &Statement) -> impl Iterator<Item = &Word> {
 fn check_script(tree: &Tree, script: &Script, host: &Host<'_>, diagnostics: &mut Vec<Diagnostic>) {
     // The data plane is asked instead, and no program is run.
     let ScriptCommand::Execute { arguments } = &script.command else { return };
-    let Some(program) = arguments.first() else { return };
     let Some(block) = places::script(tree, &script.name) else { return };
     let value = |keyword| places::setting(block, &[keyword]).and_then(|statement| statement.values.first());
     let Some(command) = value("script").map(|word| word.span) else { return };
-    let diagnostic = match (host.program)(program, script.user.as_ref()) {
+    let user = value("user").map_or(command, |word| word.span);
+    check_program(tree, arguments, script.user.as_ref(), (command, user), host, diagnostics);
+}
+
+/// The programs that are told about changes of a router, or of a group.
+fn check_notify(
+    tree: &Tree,
+    block: &Statement,
+    notify: &Notify,
+    host: &Host<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    for (keyword, script) in [
+        ("notify_master", &notify.master),
+        ("notify_backup", &notify.backup),
+        ("notify_fault", &notify.fault),
+        ("notify_stop", &notify.stop),
+        ("notify", &notify.any),
+        ("notify_master_rx_lower_pri", &notify.lower_priority),
+    ] {
+        let (Some(script), Some(line)) = (script, places::setting(block, &[keyword])) else { continue };
+        check_line(tree, line, script, host, diagnostics);
+    }
+}
+
+/// `KEYWORD COMMAND [USER [GROUP]]`.
+fn check_line(
+    tree: &Tree,
+    line: &Statement,
+    script: &NotifyScript,
+    host: &Host<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let Some(command) = line.values.first().map(|word| word.span) else { return };
+    let user = line.values.get(1).map_or(command, |word| word.span);
+    check_program(tree, &script.arguments, script.user.as_ref(), (command, user), host, diagnostics);
+}
+
+/// One program, and where it and its user stand.
+fn check_program(
+    tree: &Tree,
+    arguments: &[String],
+    account: Option<&ScriptUser>,
+    (command, user): (Span, Span),
+    host: &Host<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let Some(program) = arguments.first() else { return };
+    let diagnostic = match (host.program)(program, account) {
         Program::Fine => return,
         Program::Missing(reason) => {
             let message = format!("`{program}` cannot be found on this machine: {reason}");
@@ -124,24 +194,24 @@ fn check_script(tree: &Tree, script: &Script, host: &Host<'_>, diagnostics: &mut
                 .hint("install it, or write the path that it has")
         }
         Program::NotExecutable => {
-            let message = format!("`{program}` may not be executed by {}", account(script));
+            let message = format!("`{program}` may not be executed by {}", name_of(account));
             Diagnostic::warning(codes::NOT_EXECUTABLE, command, message)
                 .label("would always fail here")
                 .hint(format!("`chmod +x {program}`"))
         }
         Program::Exposed { path, to } => exposed(tree, host, command, program, (&path, &to)),
         Program::NoAccount(sentence) => {
-            let user = value("user").or_else(|| places::global(tree, "script_user")?.values.first());
+            let usual = || places::global(tree, "script_user")?.values.first().map(|word| word.span);
+            let place = if user == command { usual().unwrap_or(command) } else { user };
             let message = format!("{sentence} on this machine, and mainstay does not start without");
-            Diagnostic::warning(codes::NO_ACCOUNT, user.map_or(command, |word| word.span), message)
-                .hint("create it, or name another one")
+            Diagnostic::warning(codes::NO_ACCOUNT, place, message).hint("create it, or name another one")
         }
     };
     diagnostics.push(diagnostic);
 }
 
-fn account(script: &Script) -> String {
-    script.user.as_ref().map_or_else(|| "root".to_owned(), |user| format!("`{}`", user.user))
+fn name_of(account: Option<&ScriptUser>) -> String {
+    account.map_or_else(|| "root".to_owned(), |user| format!("`{}`", user.user))
 }
 
 fn exposed(tree: &Tree, host: &Host<'_>, command: Span, program: &str, who: (&str, &str)) -> Diagnostic {

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::config::diagnostic::{Diagnostic, Level};
 use crate::config::source::{SourceId, Sources, Span};
-use crate::plan::{Plan, Router, Script};
+use crate::plan::Plan;
 
 /// What a configuration may ask of the machine it is read on; the engine cannot look for itself.
 #[derive(Clone, Copy)]
@@ -65,11 +65,24 @@ pub fn load(
         trees.push(tree);
         diagnostics.extend(found);
     }
-    let (scripts, routers) = lower::keepalived::lower(&trees, surroundings, &mut diagnostics);
+    let vrrp = lower::keepalived::lower(&trees, surroundings, &mut diagnostics);
     let lower::haproxy::Parts { maxconn, workers, spread_checks, frontends, pools } = parts;
-    let realtime_priority = Some(lower::keepalived::realtime_priority(&trees));
-    let plan =
-        Plan { maxconn, workers, spread_checks, frontends, pools, scripts, realtime_priority, routers };
+    let plan = Plan {
+        maxconn,
+        workers,
+        spread_checks,
+        frontends,
+        pools,
+        scripts: vrrp.scripts,
+        files: vrrp.files,
+        processes: vrrp.processes,
+        realtime_priority: Some(lower::keepalived::realtime_priority(&trees)),
+        routers: vrrp.routers,
+        groups: vrrp.groups,
+        notify_fifos: vrrp.notify_fifos,
+        vrrp_start: vrrp.vrrp_start,
+        announce_gaps: vrrp.announce_gaps,
+    };
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
     ((!refused).then_some(plan), diagnostics)
 }
@@ -82,9 +95,9 @@ pub fn inspect(
     host: Option<&Host<'_>>,
     surroundings: &Surroundings<'_>,
 ) -> Vec<Diagnostic> {
-    let (tree, scripts, routers) = understood(sources, keepalived, surroundings);
+    let (tree, parts) = understood(sources, keepalived, surroundings);
     let mut diagnostics = Vec::new();
-    host::inspect(&tree, &scripts, &routers, host, &mut diagnostics);
+    host::inspect(&tree, &parts, host, &mut diagnostics);
     diagnostics
 }
 
@@ -95,9 +108,9 @@ pub fn compare(
     surroundings: &Surroundings<'_>,
 ) -> Vec<Diagnostic> {
     let balancer = |&id: &SourceId| {
-        let (tree, _, routers) = understood(sources, &[id], surroundings);
+        let (tree, parts) = understood(sources, &[id], surroundings);
         let file = sources.get(id).map(|source| source.name.clone()).unwrap_or_default();
-        compare::Balancer { file, tree, routers }
+        compare::Balancer { file, tree, routers: parts.routers }
     };
     let balancers: Vec<_> = balancers.iter().map(balancer).collect();
     let mut diagnostics = Vec::new();
@@ -110,11 +123,10 @@ fn understood(
     sources: &Sources,
     ids: &[SourceId],
     surroundings: &Surroundings<'_>,
-) -> (keepalived::Tree, Vec<Script>, Vec<Router>) {
+) -> (keepalived::Tree, lower::keepalived::Parts) {
     let read = |&id: &SourceId| keepalived::read(sources, id, surroundings.variable).0.statements;
     let statements = ids.iter().flat_map(read).collect();
     let tree = keepalived::Tree { statements };
-    let (scripts, routers) =
-        lower::keepalived::lower(std::slice::from_ref(&tree), surroundings, &mut Vec::new());
-    (tree, scripts, routers)
+    let parts = lower::keepalived::lower(std::slice::from_ref(&tree), surroundings, &mut Vec::new());
+    (tree, parts)
 }

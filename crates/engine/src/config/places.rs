@@ -12,6 +12,11 @@ pub(super) fn script<'a>(tree: &'a Tree, name: &str) -> Option<&'a Statement> {
     named(tree, "vrrp_script", name)
 }
 
+/// The `vrrp_sync_group` called `name`.
+pub(super) fn group<'a>(tree: &'a Tree, name: &str) -> Option<&'a Statement> {
+    named(tree, "vrrp_sync_group", name)
+}
+
 /// The statement of `global_defs` that counts for `keyword`.
 pub(super) fn global<'a>(tree: &'a Tree, keyword: &str) -> Option<&'a Statement> {
     let blocks = tree.statements.iter().filter(|statement| statement.keyword.text == "global_defs");

@@ -233,6 +233,27 @@ pub enum VrrpEvent {
         /// How the run that decided it ended.
         latest: String,
     },
+    /// Tracked processes became enough, or too few or too many.
+    ProcessesCounted {
+        /// Their name.
+        process: String,
+        /// How many there are.
+        count: u32,
+        /// Whether that is enough and not too many.
+        enough: bool,
+    },
+    /// Somebody could not be told about a change.
+    NotifyFailed {
+        /// The program, or the FIFO.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// Announcements were left out, because more waited for their turn than are kept.
+    AnnouncementsDropped {
+        /// The interface they were for.
+        interface: String,
+    },
     /// A run of a tracked script was still going when the next was due, which was left out.
     ScriptOverran {
         /// The script's name.
@@ -255,6 +276,7 @@ impl VrrpEvent {
             | Self::InstallRecovered { .. }
             | Self::DifferenceEnded { .. }
             | Self::RoutingRecovered { .. }
+            | Self::ProcessesCounted { enough: true, .. }
             | Self::ScriptGood { .. } => Severity::Info,
             Self::Overslept { .. }
             | Self::HandedOver { successor: None, .. }
@@ -266,6 +288,9 @@ impl VrrpEvent {
             | Self::ClocksDiffer { .. }
             | Self::PeerDiffers { harmful: false, .. }
             | Self::ScriptBad { .. }
+            | Self::ProcessesCounted { enough: false, .. }
+            | Self::NotifyFailed { .. }
+            | Self::AnnouncementsDropped { .. }
             | Self::ScriptOverran { .. } => Severity::Warning,
             Self::Fault { .. }
             | Self::InstallFailed { .. }
@@ -274,6 +299,26 @@ impl VrrpEvent {
             | Self::PeerDiffers { harmful: true, .. }
             | Self::BothActive { .. }
             | Self::PeerAlsoActive { .. } => Severity::Error,
+        }
+    }
+}
+
+impl VrrpEvent {
+    /// The sentences about what is tracked, told and announced; of the others there is none here.
+    fn fmt_tracked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProcessesCounted { process, count, enough } => {
+                let verdict = if *enough { "enough" } else { "not what is wanted" };
+                write!(f, "processes {process}: {count} run, which is {verdict}")
+            }
+            Self::NotifyFailed { what, reason } => write!(f, "{what} is not told about a change: {reason}"),
+            Self::AnnouncementsDropped { interface } => {
+                write!(f, "announcements on {interface} are left out: too many wait for their turn")
+            }
+            Self::ScriptOverran { script } => {
+                write!(f, "script {script} was still running when its next run was due; that run is left out")
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -364,9 +409,10 @@ impl fmt::Display for VrrpEvent {
             }
             Self::ScriptGood { script, latest } => write!(f, "script {script} is good: {latest}"),
             Self::ScriptBad { script, latest } => write!(f, "script {script} is bad: {latest}"),
-            Self::ScriptOverran { script } => {
-                write!(f, "script {script} was still running when its next run was due; that run is left out")
-            }
+            Self::ProcessesCounted { .. }
+            | Self::NotifyFailed { .. }
+            | Self::AnnouncementsDropped { .. }
+            | Self::ScriptOverran { .. } => self.fmt_tracked(f),
         }
     }
 }

@@ -1,12 +1,16 @@
 //! VRRP: who owns the virtual addresses.
 //!
 //! Owns [`Vrrp`], all virtual routers of a daemon, and brings what happens to those it concerns. `packet` is the wire
-//! format, `router` one virtual router, `track` what changes its priority.
+//! format, `router` one virtual router, `group` routers that move together, `track` what changes priorities, `notify` who
+//! is told about moves, `pace` spreads announcements out.
 
 mod complaints;
 pub mod event;
+mod group;
 pub mod hmac;
 mod ip;
+pub mod notify;
+mod pace;
 pub mod packet;
 mod phrase;
 mod router;
@@ -18,13 +22,19 @@ pub mod track;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use self::complaints::Complaints;
+use self::event::VrrpEvent;
+use self::group::Groups;
+use self::notify::Notifier;
+use self::pace::Pacer;
 use self::router::{Conditions, Link, Router};
-use self::track::{Interfaces, ScriptOutcome, Scripts};
-use crate::admin::{RouterStatus, ScriptStatus};
+use self::track::{Interfaces, ScriptOutcome, Tracked};
+use crate::admin::{FileStatus, GroupStatus, ProcessStatus, RouterStatus, ScriptStatus};
 use crate::engine::{InterfaceState, Output, Share, Whereabouts};
+use crate::event::Event;
 use crate::plan::{
-    Delivery, Family, HardwareAddress, Plan, Priority, Router as Config, RouterId, RoutingEntry, ScriptId,
-    VirtualAddress, Vrid,
+    Delivery, Family, FileId, HardwareAddress, Plan, Priority, ProcessId, Router as Config, RouterId,
+    RoutingEntry, ScriptId, VirtualAddress, Vrid,
 };
 use crate::time::{Deadline, Instant, UnixTime, WallClock};
 
@@ -32,25 +42,46 @@ use crate::time::{Deadline, Instant, UnixTime, WallClock};
 #[derive(Debug)]
 pub struct Vrrp {
     routers: Vec<Router>,
-    scripts: Scripts,
-    interfaces: Interfaces,
+    groups: Groups,
+    tracked: Tracked,
+    notifier: Notifier,
+    pacer: Pacer,
+    complaints: Complaints,
     /// What this node reaches of what each router's group reaches, if that is less than all of it.
     shares: Vec<Option<Share>>,
+    /// What routers want done and the pacer let pass.
+    paced: VecDeque<Output>,
     outputs: VecDeque<Output>,
 }
 
 impl Vrrp {
     /// Every router initialised; left-over addresses are removed first.
     pub fn new(plan: &Plan, now: Instant) -> Self {
-        let (scripts, interfaces) = (Scripts::new(&plan.scripts, now), Interfaces::new());
-        let routers = plan
-            .routers
-            .iter()
-            .map(|config| Router::new(config.clone(), conditions(config, &scripts, &interfaces, None), now))
+        let tracked = Tracked::new(plan, now);
+        let routers = plan.routers.iter();
+        let routers = routers
+            .map(|config| Router::new(config.clone(), conditions(config, &tracked, None), now))
             .collect();
-        let shares = vec![None; plan.routers.len()];
-        let mut vrrp = Self { routers, scripts, interfaces, shares, outputs: VecDeque::new() };
-        vrrp.run_scripts(now);
+        let mut vrrp = Self {
+            routers,
+            groups: Groups::new(plan, now),
+            tracked,
+            shares: vec![None; plan.routers.len()],
+            notifier: Notifier::new(plan),
+            pacer: Pacer::new(&plan.announce_gaps),
+            complaints: Complaints::default(),
+            paced: VecDeque::new(),
+            outputs: VecDeque::new(),
+        };
+        let start = (now + plan.vrrp_start.after_start).max(Instant::default() + plan.vrrp_start.after_boot);
+        vrrp.routers.iter_mut().for_each(|router| router.delay_start(start));
+        for id in plan.groups.iter().flat_map(|group| &group.members) {
+            if let Some(router) = vrrp.routers.get_mut(usize::from(id.0)) {
+                router.join_group();
+            }
+        }
+        vrrp.handle_due(now);
+        vrrp.settle(now);
         vrrp
     }
 
@@ -73,6 +104,7 @@ impl Vrrp {
                     });
             }
         }
+        self.settle(now);
     }
 
     /// Takes in what the wall clock shows.
@@ -83,7 +115,7 @@ impl Vrrp {
 
     /// Takes in what an interface can do.
     pub fn handle_interface(&mut self, name: &str, state: Option<InterfaceState>, now: Instant) {
-        self.interfaces.insert(name.to_owned(), state);
+        self.tracked.interfaces.insert(name.to_owned(), state);
         self.apply_conditions(now);
     }
 
@@ -92,6 +124,7 @@ impl Vrrp {
         for router in &mut self.routers {
             router.handle_address_gone(interface, address, now);
         }
+        self.settle(now);
     }
 
     /// Takes in that somebody else says that it has an address.
@@ -112,6 +145,7 @@ impl Vrrp {
         for router in &mut self.routers {
             router.handle_install_failed(address, reason.clone(), now);
         }
+        self.settle(now);
     }
 
     /// Takes in that a route or rule is in force.
@@ -147,6 +181,7 @@ impl Vrrp {
         if let Some(router) = self.routers.iter_mut().find(concerned) {
             router.handle_hand_over_rules_failed(reason, now);
         }
+        self.settle(now);
     }
 
     /// Takes in how a run of a script ended.
@@ -158,7 +193,7 @@ impl Vrrp {
         now: Instant,
     ) {
         // Also without a flip: the phrase in `status` says how the latest run ended.
-        self.scripts.handle_finished(script, run, &outcome, now, &mut self.outputs);
+        self.tracked.scripts.handle_finished(script, run, &outcome, now, &mut self.outputs);
         self.apply_conditions(now);
     }
 
@@ -169,12 +204,20 @@ impl Vrrp {
                 router.challenge(peer, now);
             }
         }
+        self.settle(now);
     }
 
     /// Takes in how much of what its group reaches this node reaches; `None` is all of it.
     pub(crate) fn handle_share(&mut self, router: RouterId, share: Option<Share>, now: Instant) {
         let Some(known) = self.shares.get_mut(usize::from(router.0)) else { return };
         if std::mem::replace(known, share) != share {
+            self.apply_conditions(now);
+        }
+    }
+
+    /// Takes in how a tracked file begins.
+    pub fn handle_file_read(&mut self, file: FileId, contents: &[u8], now: Instant) {
+        if self.tracked.files.handle_read(file, contents, now) {
             self.apply_conditions(now);
         }
     }
@@ -195,6 +238,22 @@ impl Vrrp {
         own || self.routers.iter().any(Router::has_news)
     }
 
+    /// Takes in how many of some tracked processes there are.
+    pub fn handle_processes_counted(&mut self, process: ProcessId, count: u32, now: Instant) {
+        // Also without a turn: the phrase in `status` says how many there are.
+        self.tracked.processes.handle_counted(process, count, now, &mut self.outputs);
+        self.apply_conditions(now);
+    }
+
+    /// Takes in that somebody could not be told about a change.
+    pub fn handle_notify_failed(&mut self, what: String, reason: String, now: Instant) {
+        let nobody = Family::Ipv4.unspecified();
+        if self.complaints.worth_saying("notify", nobody, &format!("{what}: {reason}"), now) {
+            let event = VrrpEvent::NotifyFailed { what, reason };
+            self.outputs.push_back(Output::Event(Event::Vrrp(event)));
+        }
+    }
+
     /// Gives the addresses to a peer, make before break, and stays a backup of last resort.
     ///
     /// # Errors
@@ -210,6 +269,7 @@ impl Vrrp {
             return Err("this balancer stands by already; `mainstay resume` ends it".to_owned());
         }
         self.routers.iter_mut().for_each(|router| router.handle_hand_over(now));
+        self.settle(now);
         Ok(())
     }
 
@@ -222,12 +282,14 @@ impl Vrrp {
             return Err("this balancer does not stand by: there was no hand-over to end".to_owned());
         }
         self.routers.iter_mut().for_each(|router| router.handle_resume(now));
+        self.settle(now);
         Ok(())
     }
 
     /// Gives the addresses to a peer, make before break, for good.
     pub fn handle_stop(&mut self, now: Instant) {
         self.routers.iter_mut().for_each(|router| router.handle_stop(now));
+        self.settle(now);
     }
 
     /// Whether no address is held any more after [`Vrrp::handle_stop`].
@@ -237,20 +299,25 @@ impl Vrrp {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.run_scripts(now);
+        self.handle_due(now);
         self.routers.iter_mut().for_each(|router| router.handle_timeout(now));
+        self.settle(now);
+        let routers = &self.routers;
+        let owns = |interface: &str, address| routers.iter().any(|router| router.owns(interface, address));
+        self.pacer.take_due(now, owns, &mut self.paced);
     }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         // What routers say comes first, because adverts are in a hurry.
-        self.routers.iter_mut().find_map(Router::poll_output).or_else(|| self.outputs.pop_front())
+        let routers = |routers: &mut Vec<Router>| routers.iter_mut().find_map(Router::poll_output);
+        self.paced.pop_front().or_else(|| routers(&mut self.routers)).or_else(|| self.outputs.pop_front())
     }
 
     /// When something is due next.
     pub fn poll_timeout(&self) -> Option<Deadline> {
         let routers = self.routers.iter().filter_map(Router::poll_timeout);
-        routers.chain(self.scripts.poll_timeout()).min()
+        routers.chain(self.tracked.poll_timeout()).chain(self.pacer.poll_timeout()).min()
     }
 
     /// One for each router of the plan.
@@ -260,19 +327,48 @@ impl Vrrp {
 
     /// One for each script of the plan.
     pub fn script_status(&self, now: Instant) -> Vec<ScriptStatus> {
-        self.scripts.status(now)
+        self.tracked.scripts.status(now)
     }
 
-    fn run_scripts(&mut self, now: Instant) {
-        if self.scripts.handle_timeout(now, &mut self.outputs) {
+    /// One for each group of the plan.
+    pub fn group_status(&self, now: Instant) -> Vec<GroupStatus> {
+        self.groups.status(&self.routers, now)
+    }
+
+    /// One for each tracked file of the plan.
+    pub fn file_status(&self, now: Instant) -> Vec<FileStatus> {
+        self.tracked.files.status(now)
+    }
+
+    /// One for each of the plan's tracked processes.
+    pub fn process_status(&self, now: Instant) -> Vec<ProcessStatus> {
+        self.tracked.processes.status(now)
+    }
+
+    /// Does what is due for what is tracked.
+    fn handle_due(&mut self, now: Instant) {
+        if self.tracked.handle_timeout(now, &mut self.outputs) {
             self.apply_conditions(now);
         }
     }
 
     fn apply_conditions(&mut self, now: Instant) {
         for (router, share) in self.routers.iter_mut().zip(&self.shares) {
-            let conditions = conditions(router.config(), &self.scripts, &self.interfaces, *share);
+            let conditions = conditions(router.config(), &self.tracked, *share);
             router.handle_conditions(conditions, now);
+        }
+        self.settle(now);
+    }
+
+    /// Brings groups in line with what their members just did, and holds announcements back that have to wait.
+    fn settle(&mut self, now: Instant) {
+        self.groups.settle(&mut self.routers, &self.notifier, now, &mut self.outputs);
+        if self.pacer.is_needed() {
+            for output in
+                self.routers.iter_mut().flat_map(|router| std::iter::from_fn(|| router.poll_output()))
+            {
+                self.paced.extend(self.pacer.pass(output, now));
+            }
         }
     }
 }
@@ -282,14 +378,9 @@ fn is_for(config: &Config, sender: IpAddr, vrid: Vrid) -> bool {
     config.vrid == vrid && config.family() == Family::of(sender)
 }
 
-fn conditions(
-    config: &Config,
-    scripts: &Scripts,
-    interfaces: &Interfaces,
-    share: Option<Share>,
-) -> Conditions {
-    let tracking = share::apply(share, track::tracking(config, scripts, interfaces));
-    Conditions { link: link(config, interfaces), tracking }
+fn conditions(config: &Config, tracked: &Tracked, share: Option<Share>) -> Conditions {
+    let tracking = share::apply(share, track::tracking(config, tracked));
+    Conditions { link: link(config, &tracked.interfaces), tracking }
 }
 
 /// What a router's own interface allows.

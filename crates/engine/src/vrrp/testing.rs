@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::packet::GROUP;
 use crate::plan::{
-    AnnouncePolicy, Authentication, Delivery, Preempt, Priority, Router, Scope, Version, VirtualAddress, Vrid,
+    AnnouncePolicy, Authentication, Delivery, Notify, Preempt, Priority, Router, Scope, Version,
+    VirtualAddress, Vrid,
 };
 use crate::time::Centis;
 
@@ -39,7 +40,11 @@ pub(crate) fn router(priority: u8) -> Router {
         routing: Vec::new(),
         track_scripts: Vec::new(),
         track_interfaces: Vec::new(),
+        track_files: Vec::new(),
+        track_processes: Vec::new(),
         ignore_own_interface: false,
+        answers_lower_priority: true,
+        answers_higher_priority: false,
         announce: AnnouncePolicy {
             repeat: 5,
             delay: Duration::from_secs(5),
@@ -47,6 +52,8 @@ pub(crate) fn router(priority: u8) -> Router {
             refresh_repeat: 1,
             lower_priority_repeat: 5,
             lower_priority_delay: Duration::from_secs(5),
+            other_interfaces_refresh: None,
         },
+        notify: Notify::default(),
     }
 }

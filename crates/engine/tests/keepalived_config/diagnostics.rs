@@ -39,15 +39,15 @@ fn cases() -> Vec<(&'static str, String)> {
         plain("K010-unknown-block", "vrrp_instances V {\n  state MASTER\n}\npriority 100\n"),
         inside(
             "K011-not-acted-on",
-            "notify_master \"/etc/notify.sh master\"\n  track_process {\n    p\n  }\n  smtp_alert",
+            "notify_deleted \"/etc/notify.sh deleted\"\n  track_bfd {\n    p\n  }\n  smtp_alert",
         ),
         plain(
             "K011-other-parts",
-            "vrrp_sync_group G {\n  group {\n    A\n  }\n}\nvirtual_server 10.0.0.1 80 {\n}\n",
+            "bfd_instance B {\n  neighbor_ip 10.0.0.2\n}\nvirtual_server 10.0.0.1 80 {\n}\n",
         ),
         plain(
             "K012-no-effect",
-            "global_defs {\n  router_id LVS_DEVEL\n  vrrp_garp_interval 0\n  enable_script_security\n}\n",
+            "global_defs {\n  router_id LVS_DEVEL\n  dynamic_interfaces\n  enable_script_security\n}\n",
         ),
         inside(
             "K013-refused",
@@ -145,6 +145,7 @@ fn cases() -> Vec<(&'static str, String)> {
         ),
         script("K039-init-fail", "script \"/bin/a\"\n  init_fail"),
     ]);
+    cases.extend(groups_and_tracking());
     cases
 }
 
@@ -188,6 +189,58 @@ fn hmac_cases() -> Vec<(&'static str, String)> {
         ),
         case("K045-key-file", "    key 1 file:/keys/missing\n    active_key 1"),
         case("K046-open-key-file", "    key 1 file:/keys/open\n    active_key 1"),
+    ]
+}
+
+/// Two instances on two LANs; `lines` go into the second one.
+fn two(lines: &str) -> String {
+    let second = instance(lines).split_once("vrrp_instance").map(|(_, instance)| instance.to_owned());
+    let second = second.expect("an instance").replace("VI_1", "VI_2").replace("eth0", "eth1");
+    format!("{}vrrp_instance{second}", instance(""))
+}
+
+fn groups_and_tracking() -> Vec<(&'static str, String)> {
+    let group = |lines: &str| format!("vrrp_sync_group G {{\n  group {{\n    VI_1 VI_2\n  }}\n{lines}\n}}\n");
+    let tracked = "track_file f {\n  file /run/f\n}\nvrrp_track_process p {\n  process nginx\n}\n";
+    let inside = |name, lines: &str| (name, tracked.to_owned() + &instance(lines));
+    vec![
+        ("K090-undefined-member", two("") + "vrrp_sync_group G {\n  group {\n    VI_1\n    VI_3\n  }\n}\n"),
+        ("K091-member-twice", two("") + &group("") + &group("").replace(" G ", " H ")),
+        ("K092-lonely-member", instance("") + &group("").replace(" VI_2", "")),
+        (
+            "K093-group-weight",
+            tracked.to_owned()
+                + &two("track_interface {\n    eth2 weight -20\n  }\n  track_file {\n    f\n  }")
+                + &group(""),
+        ),
+        ("K094-mixed-owners", two("priority 255") + &group("")),
+        ("K095-free-weights", two("") + &group("  global_tracking")),
+        inside("K096-undefined-tracked", "track_file {\n    g\n  }\n  track_process {\n    q weight 2\n  }"),
+        inside("K097-untracked", ""),
+        (
+            "K098-data-plane-process",
+            "vrrp_track_process p {\n  process haproxy\n  weight 10\n  delay 2\n}\n".to_owned()
+                + &instance("track_process {\n    p\n  }"),
+        ),
+        (
+            "K099-quorum",
+            "vrrp_track_process p {\n  process nginx\n  quorum 3\n  quorum_max 2\n}\n".to_owned()
+                + &instance("track_process {\n    p weight 300\n  }"),
+        ),
+        (
+            "K100-fifo",
+            "global_defs {\n  notify_fifo_script \"/bin/a\"\n  vrrp_notify_fifo /run/b\n}\n".to_owned(),
+        ),
+        ("K100-fifo-twice", "global_defs {\n  notify_fifo /run/b\n  vrrp_notify_fifo /run/b\n}\n".to_owned()),
+        (
+            "K101-strict",
+            instance(
+                "strict_mode\n  state MASTER\n  preempt_delay 5\n  down_timer_adverts 5\n  higher_prio_send_advert\n  \
+                 lower_prio_no_advert no\n  garp_lower_prio_repeat 3\n  authentication {\n    auth_type PASS\n    \
+                 auth_pass hunter2\n  }",
+            ),
+        ),
+        ("K101-strict-unicast", instance("strict_mode\n  unicast_peer {\n    192.0.2.2\n  }")),
     ]
 }
 

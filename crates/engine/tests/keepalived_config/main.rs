@@ -4,6 +4,7 @@ mod compare;
 #[path = "../config_support/mod.rs"]
 mod config_support;
 mod diagnostics;
+mod groups;
 mod host;
 mod keywords;
 mod plan;

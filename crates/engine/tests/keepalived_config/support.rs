@@ -3,7 +3,7 @@
 use mainstay_engine::config::compare;
 use mainstay_engine::config::diagnostic::Diagnostic;
 use mainstay_engine::config::keepalived::{read, secrets};
-use mainstay_engine::config::lower::keepalived::lower;
+use mainstay_engine::config::lower::keepalived::{Parts, lower};
 use mainstay_engine::config::source::{SourceId, Sources};
 use mainstay_engine::config::{KeyFile, Surroundings};
 use mainstay_engine::plan::{Router, Script};
@@ -16,6 +16,8 @@ pub(crate) struct Loaded {
     pub(crate) id: SourceId,
     pub(crate) scripts: Vec<Script>,
     pub(crate) routers: Vec<Router>,
+    /// Everything but those two.
+    pub(crate) others: Parts,
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
@@ -42,8 +44,9 @@ pub(crate) fn load(text: &str) -> Loaded {
     }
     let surroundings = SURROUNDINGS;
     let (tree, mut diagnostics) = read(&sources, id, surroundings.variable);
-    let (scripts, routers) = lower(&[tree], &surroundings, &mut diagnostics);
-    Loaded { sources, id, scripts, routers, diagnostics }
+    let mut others = lower(&[tree], &surroundings, &mut diagnostics);
+    let (scripts, routers) = (std::mem::take(&mut others.scripts), std::mem::take(&mut others.routers));
+    Loaded { sources, id, scripts, routers, others, diagnostics }
 }
 
 /// Holds the files of balancers, by name, against each other.

@@ -334,7 +334,7 @@ impl Node {
             Output::Reply { .. } => {}
             Output::Exit => turn.exit = true,
             Output::Event(event) => turn.blames.extend(blame(&event)),
-            Output::Publish(_) => {}
+            Output::Publish(_) | Output::Notify(_) => {}
             Output::InstallRouting { .. } | Output::RemoveRouting { .. } => panic!("there are no routes"),
             Output::StartCheck { .. } | Output::ShutdownSessions { .. } => panic!("there are no servers"),
             Output::Peer(PeerOutput::Dial { link, peer, .. }) => turn.dials.push((link, peer)),

@@ -8,7 +8,7 @@ use mainstay_engine::admin::DifferenceStatus;
 use mainstay_engine::engine::{HandOverRules, InterfaceState};
 use mainstay_engine::peers::PeerOptions;
 use mainstay_engine::plan::{
-    AnnouncePolicy, Authentication, Delivery, Plan, Preempt, Priority, Router, Scope, Version,
+    AnnouncePolicy, Authentication, Delivery, Notify, Plan, Preempt, Priority, Router, Scope, Version,
     VirtualAddress, Vrid,
 };
 use mainstay_engine::time::{Centis, Instant};
@@ -52,7 +52,11 @@ pub(crate) fn router(priority: u8) -> Router {
         routing: Vec::new(),
         track_scripts: Vec::new(),
         track_interfaces: Vec::new(),
+        track_files: Vec::new(),
+        track_processes: Vec::new(),
         ignore_own_interface: false,
+        answers_lower_priority: true,
+        answers_higher_priority: false,
         announce: AnnouncePolicy {
             repeat: 5,
             delay: 5 * SECOND,
@@ -60,7 +64,9 @@ pub(crate) fn router(priority: u8) -> Router {
             refresh_repeat: 1,
             lower_priority_repeat: 5,
             lower_priority_delay: 5 * SECOND,
+            other_interfaces_refresh: None,
         },
+        notify: Notify::default(),
     }
 }
 

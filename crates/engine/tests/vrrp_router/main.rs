@@ -3,6 +3,7 @@
 mod bench;
 mod conflicts;
 mod delivery;
+mod groups;
 mod mismatches;
 mod moves;
 mod peer_link;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use mainstay_engine::plan::{
-    AnnouncePolicy, Authentication, Preempt, Priority, Router, Scope, Version, Vrid,
+    AnnouncePolicy, Authentication, Notify, Preempt, Priority, Router, Scope, Version, Vrid,
 };
 use mainstay_engine::time::Centis;
 
@@ -111,7 +111,11 @@ fn plan(interface: &str) -> Plan {
         routing: Vec::new(),
         track_scripts: Vec::new(),
         track_interfaces: Vec::new(),
+        track_files: Vec::new(),
+        track_processes: Vec::new(),
         ignore_own_interface: false,
+        answers_lower_priority: true,
+        answers_higher_priority: false,
         announce: AnnouncePolicy {
             repeat: 5,
             delay: Duration::from_secs(5),
@@ -119,7 +123,9 @@ fn plan(interface: &str) -> Plan {
             refresh_repeat: 1,
             lower_priority_repeat: 5,
             lower_priority_delay: Duration::from_secs(5),
+            other_interfaces_refresh: None,
         },
+        notify: Notify::default(),
     };
     Plan { routers: vec![router], ..Plan::default() }
 }

@@ -8,6 +8,7 @@ mod daemon;
 mod faults;
 mod frr;
 mod frr_peer;
+mod groups;
 mod interop;
 mod mismatches;
 mod peer_link;
@@ -30,6 +31,8 @@ const TESTS: &[(&str, fn())] = &[
     ("recipe::runs_as_printed_and_queues_the_61st", recipe::runs_as_printed_and_queues_the_61st),
     ("interop::mainstay_before_keepalived", interop::mainstay_before_keepalived),
     ("interop::keepalived_before_mainstay", interop::keepalived_before_mainstay),
+    ("groups::tells_what_keepalived_tells", groups::tells_what_keepalived_tells),
+    ("groups::moves_as_a_whole_beside_keepalived", groups::moves_as_a_whole_beside_keepalived),
     ("faults::of_balancers", faults::of_balancers),
     ("faults::of_balancers_with_fast_timers", faults::of_balancers_with_fast_timers),
     ("faults::of_apiservers", faults::of_apiservers),

@@ -134,6 +134,30 @@ pub const FOREIGN_SOURCE: &str = "K078";
 pub const NO_ACCOUNT: &str = "K079";
 /// An address of another family than the virtual addresses.
 pub const MIXED_FAMILIES: &str = "K080";
+/// A member of a sync group that is not defined.
+pub const UNDEFINED_MEMBER: &str = "K090";
+/// An instance that is in a sync group already.
+pub const MEMBER_TWICE: &str = "K091";
+/// A sync group with one member.
+pub const LONELY_MEMBER: &str = "K092";
+/// A weight of a member of a sync group, which does not count.
+pub const GROUP_WEIGHT: &str = "K093";
+/// A sync group of which some members own their addresses.
+pub const MIXED_OWNERS: &str = "K094";
+/// A sync group whose members may have different priorities.
+pub const FREE_WEIGHTS: &str = "K095";
+/// A tracked file, or tracked processes, that are not defined.
+pub const UNDEFINED_TRACKED: &str = "K096";
+/// A file, or processes, that nothing tracks.
+pub const UNTRACKED: &str = "K097";
+/// Processes that mean mainstay's own data plane.
+pub const DATA_PLANE_PROCESS: &str = "K098";
+/// Numbers of processes that no number can meet.
+pub const QUORUM: &str = "K099";
+/// A FIFO for notifications that clashes with another one, or a reader without one.
+pub const FIFO: &str = "K100";
+/// Something that strict mode takes back.
+pub const STRICT: &str = "K101";
 /// A MAC address of one's own choice for `use_vmac`.
 pub const VMAC_ADDRESS: &str = "K110";
 /// A name for the interface of `use_vmac` that is another's.

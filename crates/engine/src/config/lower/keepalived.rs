@@ -1,23 +1,29 @@
-//! From the trees of keepalived.conf files to the scripts and routers of a plan.
+//! From the trees of keepalived.conf files to their part of a plan.
 //!
 //! Owns [`lower`] and what `global_defs` sets for all instances. `fields` holds statements against the table of
-//! keywords, `script`, `instance` and `address` make one part of the plan each.
+//! keywords; the others make one part of the plan each.
 
 mod address;
 mod authentication;
 mod command;
 mod delivery;
 mod fields;
+mod group;
 mod hmac;
 mod instance;
 mod link_secret;
+mod notify;
+mod pace;
 mod realtime;
 mod routing;
 mod script;
+mod strict;
+mod tracked;
 mod tracking;
 mod virtual_mac;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::config::Surroundings;
 use crate::config::diagnostic::Diagnostic;
@@ -25,35 +31,56 @@ use crate::config::keepalived::keywords::Place;
 use crate::config::keepalived::{Statement, Tree, codes};
 use crate::config::source::Span;
 use crate::limits;
-use crate::plan::{Router, Script, ScriptUser, Version};
+use crate::plan::{
+    AnnounceGap, NotifyFifo, Router, Script, ScriptUser, SyncGroup, TrackedFile, TrackedProcess, Version,
+    VrrpStart,
+};
 
 use fields::Fields;
+use group::lower_group;
 use instance::{Instance, lower_instance};
+use notify::lower_fifos;
+use pace::{lower_gaps, other_interfaces_refresh};
 use routing::RulePriorities;
 use script::{KnownScript, lower_script};
+use tracked::{lower_file, lower_process};
+use tracking::{Known, report_untracked};
 
 pub use realtime::realtime_priority;
 
-/// Makes the scripts and routers that all files together describe. Whatever is wrong goes to `diagnostics`; the plan
-/// is of use only if nothing there is an error.
-pub fn lower(
-    trees: &[Tree],
-    surroundings: &Surroundings<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> (Vec<Script>, Vec<Router>) {
+/// The part of a plan that keepalived.conf files are about; the fields are those of [`Plan`](crate::plan::Plan).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are those of the plan")]
+pub struct Parts {
+    pub scripts: Vec<Script>,
+    pub files: Vec<TrackedFile>,
+    pub processes: Vec<TrackedProcess>,
+    pub routers: Vec<Router>,
+    pub groups: Vec<SyncGroup>,
+    pub notify_fifos: Vec<NotifyFifo>,
+    pub vrrp_start: VrrpStart,
+    pub announce_gaps: Vec<AnnounceGap>,
+}
+
+/// Makes the part of a plan that all files together describe. Whatever is wrong goes to `diagnostics`; the plan is of use
+/// only if nothing there is an error.
+pub fn lower(trees: &[Tree], surroundings: &Surroundings<'_>, diagnostics: &mut Vec<Diagnostic>) -> Parts {
     let statements = || trees.iter().flat_map(|tree| &tree.statements);
     let root = Fields::read(Place::Root, statements(), diagnostics);
-    let definitions = Fields::read(Place::GlobalDefinitions, root.inside("global_defs"), diagnostics);
-    delivery::check_usual_groups(&definitions, diagnostics);
-    let globals = Globals::read(&definitions);
-    let mut scripts = lower_scripts(&root, &globals, diagnostics);
+    let global = Fields::read(Place::GlobalDefinitions, root.inside("global_defs"), diagnostics);
+    delivery::check_usual_groups(&global, diagnostics);
+    let globals = Globals::read(&global);
+    let (files, known_files) = lower_files(&root, diagnostics);
+    let (processes, known_processes) = lower_processes(&root, diagnostics);
+    let scripts = lower_scripts(&root, &globals, diagnostics);
+    let mut known = Known { scripts, files: known_files, processes: known_processes };
     let mut instances: Vec<Instance> = Vec::new();
     let mut rules = RulePriorities::default();
     for statement in named(&root, "vrrp_instance", limits::ROUTERS, diagnostics) {
         instances.extend(lower_instance(
             statement,
             &globals,
-            &mut scripts,
+            &mut known,
             &mut rules,
             surroundings,
             diagnostics,
@@ -61,6 +88,30 @@ pub fn lower(
     }
     virtual_mac::name_interfaces(&mut instances, &globals.vmac_prefix, diagnostics);
     check_vrids(&instances, diagnostics);
+    let mut groups: Vec<SyncGroup> = Vec::new();
+    for statement in named(&root, "vrrp_sync_group", limits::GROUPS, diagnostics) {
+        let group = lower_group(statement, &groups, &mut instances, &globals, &mut known, diagnostics);
+        groups.extend(group);
+    }
+    report_unused_scripts(&known.scripts, diagnostics);
+    report_untracked(&known.files, diagnostics);
+    report_untracked(&known.processes, diagnostics);
+    Parts {
+        scripts: known.scripts.into_iter().map(|known| known.script).collect(),
+        files,
+        processes,
+        routers: instances.into_iter().map(|instance| instance.router).collect(),
+        groups,
+        notify_fifos: lower_fifos(&global, globals.script_user.as_ref(), diagnostics),
+        vrrp_start: VrrpStart {
+            after_start: global.seconds("vrrp_startup_delay").unwrap_or_default(),
+            after_boot: global.seconds("vrrp_delay_after_boot").unwrap_or_default(),
+        },
+        announce_gaps: lower_gaps(&root, &global, diagnostics),
+    }
+}
+
+fn report_unused_scripts(scripts: &[KnownScript], diagnostics: &mut Vec<Diagnostic>) {
     for script in scripts.iter().filter(|script| !script.tracked) {
         diagnostics.push(
             Diagnostic::note(
@@ -71,10 +122,24 @@ pub fn lower(
             .hint("name it in a `track_script` block"),
         );
     }
-    (
-        scripts.into_iter().map(|known| known.script).collect(),
-        instances.into_iter().map(|instance| instance.router).collect(),
-    )
+}
+
+fn lower_files(
+    root: &Fields<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<TrackedFile>, Vec<tracking::KnownTracked>) {
+    let mut statements = named(root, "track_file", limits::TRACKED_FILES, diagnostics);
+    statements.extend(named(root, "vrrp_track_file", limits::TRACKED_FILES, diagnostics));
+    statements.into_iter().filter_map(|statement| lower_file(statement, diagnostics)).unzip()
+}
+
+fn lower_processes(
+    root: &Fields<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<TrackedProcess>, Vec<tracking::KnownTracked>) {
+    let mut statements = named(root, "vrrp_track_process", limits::TRACKED_PROCESSES, diagnostics);
+    statements.extend(named(root, "track_process", limits::TRACKED_PROCESSES, diagnostics));
+    statements.into_iter().filter_map(|statement| lower_process(statement, diagnostics)).unzip()
 }
 
 fn lower_scripts(
@@ -164,6 +229,12 @@ struct Globals {
     trusts_active_router: bool,
     vmac_prefix: String,
     announcements: Announcements,
+    strict: bool,
+    /// Where that stands.
+    strict_span: Option<Span>,
+    lower_prio_no_advert: bool,
+    higher_prio_send_advert: bool,
+    priority_changes: bool,
 }
 
 /// The numbers of `garp_*` keywords, before they become a policy.
@@ -175,6 +246,7 @@ struct Announcements {
     refresh_repeat: u32,
     lower_priority_delay: u32,
     lower_priority_repeat: u32,
+    other_interfaces_refresh: Option<Duration>,
 }
 
 impl Globals {
@@ -198,7 +270,13 @@ impl Globals {
                 refresh_repeat: fields.integer("vrrp_garp_master_refresh_repeat").unwrap_or(1),
                 lower_priority_delay: fields.integer("vrrp_garp_lower_prio_delay").unwrap_or(delay),
                 lower_priority_repeat: fields.integer("vrrp_garp_lower_prio_repeat").unwrap_or(repeat),
+                other_interfaces_refresh: other_interfaces_refresh(fields.last("vrrp_garp_extra_if")),
             },
+            strict: fields.flag("vrrp_strict"),
+            strict_span: fields.last("vrrp_strict").map(|line| line.keyword.span),
+            lower_prio_no_advert: fields.flag("vrrp_lower_prio_no_advert"),
+            higher_prio_send_advert: fields.flag("vrrp_higher_prio_send_advert"),
+            priority_changes: fields.flag("vrrp_notify_priority_changes"),
         }
     }
 }

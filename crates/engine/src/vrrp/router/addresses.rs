@@ -156,6 +156,7 @@ impl Router {
             self.timers.set(Timer::SecondBurst, now, policy.delay);
         }
         self.arm_refresh(now);
+        self.arm_refresh_elsewhere(now);
     }
 
     /// Renews the addresses' lifetimes, which also tries again what failed.
@@ -213,21 +214,44 @@ impl Router {
         self.arm_refresh(now);
     }
 
-    /// Announces the addresses after somebody else claimed them with less right.
-    pub(super) fn announce_against_lower_priority(&mut self, now: Instant) {
+    /// Announces once the addresses on interfaces that no adverts leave by, whose switches forget where they are.
+    pub(super) fn refresh_elsewhere(&mut self, now: Instant) {
+        let own = &self.config.interface;
+        let elsewhere: Vec<_> = self.all_addresses().filter(|it| it.interface != *own).cloned().collect();
+        elsewhere.iter().for_each(|address| self.announce_one(address));
+        self.arm_refresh_elsewhere(now);
+    }
+
+    /// Whether it owns this very address now.
+    pub(crate) fn owns(&self, interface: &str, address: IpAddr) -> bool {
+        self.addresses.held
+            && self.all_addresses().any(|own| own.interface == interface && own.address == address)
+    }
+
+    /// Announces the addresses after somebody else claimed them with less right, unless it just did; whether it did.
+    pub(super) fn announce_against_lower_priority(&mut self, now: Instant) -> bool {
         if !self.addresses.may_answer_lower_priority(now) {
-            return;
+            return false;
         }
         let policy = self.config.announce;
         self.announce(policy.lower_priority_repeat);
         if !policy.lower_priority_delay.is_zero() {
             self.timers.set(Timer::LowerPriorityBurst, now, policy.lower_priority_delay);
         }
+        true
     }
 
     fn arm_refresh(&mut self, now: Instant) {
         if let Some(refresh) = self.config.announce.refresh.filter(|refresh| !refresh.is_zero()) {
             self.timers.set(Timer::Refresh, now, refresh);
+        }
+    }
+
+    fn arm_refresh_elsewhere(&mut self, now: Instant) {
+        let elsewhere = self.all_addresses().any(|own| own.interface != self.config.interface);
+        let refresh = self.config.announce.other_interfaces_refresh.filter(|_| elsewhere);
+        if let Some(refresh) = refresh.filter(|refresh| !refresh.is_zero()) {
+            self.timers.set(Timer::RefreshElsewhere, now, refresh);
         }
     }
 

@@ -61,6 +61,9 @@ impl Router {
         if self.state != State::Backup || !silent {
             return;
         }
+        if self.membership.is_some() {
+            return self.wait_for_group(now);
+        }
         let waited = Span(now.since(sent));
         let why = format!(
             "because {peer} is gone: its kernel closed and refuses the peer link, and nobody answered for {waited}"

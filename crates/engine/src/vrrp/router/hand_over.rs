@@ -30,6 +30,8 @@ pub(super) enum Purpose {
     Stop,
     /// It stays as a backup of last resort.
     StandBy,
+    /// It stays as a backup, as another router of its sync group is one.
+    Follow,
 }
 
 /// How long a successor may take: even if it misses every priority 0, its master-down interval ends within four advert
@@ -80,8 +82,13 @@ impl Router {
         self.start_over_if_overslept(now);
         if self.standing_by.is_none() {
             self.standing_by = Some(now);
-            if self.state == State::Active {
-                self.hand_over(Purpose::StandBy, now);
+            match self.state {
+                State::Active => self.hand_over(Purpose::StandBy, now),
+                // It goes on giving its addresses away, now because it was asked to.
+                State::HandingOver(hand_over) if hand_over.purpose == Purpose::Follow => {
+                    self.state = State::HandingOver(HandOver { purpose: Purpose::StandBy, ..hand_over });
+                }
+                _ => {}
             }
         }
         self.check_invariants();
@@ -123,9 +130,12 @@ impl Router {
                 self.enter(State::Stopped, STOPPED.to_owned(), now);
             }
             Purpose::Stop => self.stop(now),
-            Purpose::StandBy => {
+            purpose => {
                 self.peer = successor;
-                let why = "because it handed over".to_owned();
+                let why = match purpose {
+                    Purpose::Follow => "because another router of its group is one".to_owned(),
+                    _ => "because it handed over".to_owned(),
+                };
                 match successor {
                     Some(_) => self.yield_to_successor(why, now),
                     None => self.become_backup(why, now),
@@ -139,7 +149,7 @@ impl Router {
     pub(super) fn give_up_waiting(&mut self, now: Instant) {
         let State::HandingOver(hand_over) = self.state else { return };
         match hand_over.purpose {
-            Purpose::Stop => self.let_go(hand_over, None, now),
+            Purpose::Stop | Purpose::Follow => self.let_go(hand_over, None, now),
             Purpose::StandBy => {
                 self.say(VrrpEvent::HandOverUnanswered { router: self.config.name.clone() });
                 self.stay_active("because no successor was heard", now);
@@ -148,12 +158,13 @@ impl Router {
         }
     }
 
-    fn hand_over(&mut self, purpose: Purpose, now: Instant) {
+    pub(super) fn hand_over(&mut self, purpose: Purpose, now: Instant) {
         // Announcing the addresses again would take them back from the successor.
         self.timers.clear(Timer::SecondBurst);
         self.timers.clear(Timer::AfterDeathBurst);
         self.timers.clear(Timer::LowerPriorityBurst);
         self.timers.clear(Timer::Refresh);
+        self.timers.clear(Timer::RefreshElsewhere);
         self.enter(State::HandingOver(HandOver { purpose, started: now }), String::new(), now);
         self.advertise(Priority::RELEASE, now);
         self.timers.set(Timer::HandOverBound, now, bound(&self.config));
@@ -162,7 +173,7 @@ impl Router {
     }
 
     /// Ends a hand-over without having let go.
-    fn stay_active(&mut self, why: &str, now: Instant) {
+    pub(super) fn stay_active(&mut self, why: &str, now: Instant) {
         self.timers.clear(Timer::HandOverBound);
         self.enter(State::Active, why.to_owned(), now);
         self.advertise(self.priority(), now);

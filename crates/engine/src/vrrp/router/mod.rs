@@ -2,9 +2,9 @@
 //!
 //! Owns [`Router`], its states and the ways between them. `receive` judges adverts, `authenticate` their signatures,
 //! `addresses` keeps the virtual addresses, `routing` what moves along with them, `hand_over` gives them away,
-//! `challenge` asks an active router whether it lives, `drain` lets old connections end where they began, `differences`,
-//! `notice` and `conflicts` name what is wrong with others, `mending` how to mend it, `timers` says when things are due,
-//! `status` explains it all.
+//! `challenge` asks an active router whether it lives, `drain` lets old connections end where they began, `group` is what
+//! a member of a sync group leaves to it, `differences`, `notice` and `conflicts` name what is wrong with others,
+//! `mending` how to mend it, `timers` says when things are due, `status` explains it all.
 //!
 //! ```text
 //!   Initialize --> Backup <--> Active --> HandingOver --> Backup | Stopped
@@ -19,6 +19,7 @@ mod challenge;
 mod conflicts;
 mod differences;
 mod drain;
+mod group;
 mod hand_over;
 mod mending;
 mod notice;
@@ -36,6 +37,8 @@ use self::authenticate::authenticator;
 use self::challenge::Challenge;
 use self::conflicts::Defended;
 use self::differences::Differences;
+use self::group::Membership;
+pub(crate) use self::group::Standing;
 use self::hand_over::{HandOver, Purpose};
 use self::receive::Counters;
 use self::routing::RoutingState;
@@ -47,6 +50,7 @@ use crate::time::{Centis, Deadline, Instant, WallClock};
 use crate::vrrp::complaints::Complaints;
 use crate::vrrp::event::VrrpEvent;
 use crate::vrrp::hmac::Authenticator;
+use crate::vrrp::notify::{Moved, Notice, What};
 use crate::vrrp::packet::{self, Advert, ChecksumForm, Form, LAN_TTL};
 use crate::vrrp::phrase::Span;
 use crate::vrrp::track::Tracking;
@@ -75,6 +79,8 @@ pub(crate) struct Router {
     challenge: Option<Challenge>,
     /// Who last asked this router whether it lives, and when.
     challenged: Option<(IpAddr, Instant)>,
+    /// From when on the silence of other routers counts.
+    not_before: Instant,
     /// When the latest advert was sent.
     advertised: Instant,
     /// The identification of the latest IP header.
@@ -90,6 +96,12 @@ pub(crate) struct Router {
     complaints: Complaints,
     differences: Differences,
     defended: Defended,
+    /// What it leaves to its sync group; `None` outside of one.
+    membership: Option<Membership>,
+    /// The move that others were told of last.
+    noticed: Option<What>,
+    /// What others are to be told, until [`Router::take_notices`].
+    notices: Vec<Notice>,
     outputs: VecDeque<Output>,
 }
 
@@ -140,7 +152,8 @@ struct Peer {
 }
 
 /// What keeps a router from taking part.
-enum Obstacle {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
     /// Something it has to know first.
     Awaited(String),
     /// Something that is wrong.
@@ -164,6 +177,7 @@ impl Router {
             standing_by: None,
             challenge: None,
             challenged: None,
+            not_before: Instant::default(),
             advertised: now,
             identification: 0,
             addresses: Addresses::default(),
@@ -175,6 +189,9 @@ impl Router {
             complaints: Complaints::default(),
             differences: Differences::default(),
             defended: Defended::new(),
+            membership: None,
+            noticed: None,
+            notices: Vec::new(),
             outputs: VecDeque::new(),
             config,
         };
@@ -202,6 +219,7 @@ impl Router {
                 to: tracking.priority,
                 because: tracking.changes.clone(),
             });
+            self.notify(What::PriorityChanged { active: self.moved() == Some(Moved::Active) });
         }
         self.settle(now);
         self.check_invariants();
@@ -259,6 +277,7 @@ impl Router {
 
     fn expire(&mut self, timer: Timer, now: Instant) {
         match timer {
+            Timer::ActiveDown if self.membership.is_some() => self.wait_for_group(now),
             Timer::ActiveDown => self.take_over(now),
             Timer::Challenge => self.judge_challenge(now),
             Timer::Advert => match self.state {
@@ -269,6 +288,7 @@ impl Router {
             Timer::SecondBurst => self.announce(self.config.announce.repeat),
             Timer::AfterDeathBurst => self.announce(self.config.announce.repeat),
             Timer::Refresh => self.refresh_announcements(now),
+            Timer::RefreshElsewhere => self.refresh_elsewhere(now),
             Timer::LowerPriorityBurst => self.announce(self.config.announce.lower_priority_repeat),
             Timer::Probe => self.probe_addresses(now),
             Timer::HandOverBound => self.give_up_waiting(now),
@@ -301,6 +321,20 @@ impl Router {
     }
 
     fn obstacle(&self) -> Option<Obstacle> {
+        let group = || self.membership.as_ref().and_then(|membership| membership.obstacle.clone());
+        match self.own_obstacle() {
+            Some(Obstacle::Awaited(what)) => group()
+                .filter(|obstacle| matches!(obstacle, Obstacle::Fault(_)))
+                .or(Some(Obstacle::Awaited(what))),
+            own => own.or_else(group),
+        }
+    }
+
+    /// What keeps it from taking part, whatever is with the others of its group.
+    pub(crate) fn own_obstacle(&self) -> Option<Obstacle> {
+        if self.state == State::Stopped {
+            return None;
+        }
         let tracking = &self.conditions.tracking;
         if let Link::Unusable(reason) = &self.conditions.link {
             return Some(Obstacle::Fault(reason.clone()));
@@ -317,14 +351,28 @@ impl Router {
         (!tracking.awaited.is_empty()).then(|| Obstacle::Awaited(tracking.awaited.join(", ")))
     }
 
+    /// Lets the silence of other routers begin to count at `at` only.
+    pub(crate) fn delay_start(&mut self, at: Instant) {
+        self.not_before = at;
+    }
+
+    /// Takes over unless another router is heard for so long.
+    fn listen_for(&mut self, span: Duration, now: Instant) {
+        self.timers.set(Timer::ActiveDown, now.max(self.not_before), span);
+    }
+
     /// RFC 9568 §6.4.1. "state MASTER" changes nothing here: only an owner does without listening first.
     fn start_up(&mut self, why: &str, now: Instant) {
         self.active_interval = self.config.advert_interval;
         self.peer = None;
-        if self.priority() == Priority::OWNER {
+        let owns = self.priority() == Priority::OWNER;
+        if owns && self.membership.is_none() && self.not_before <= now {
             self.become_active("because it owns the addresses".to_owned(), None, now);
         } else {
             self.become_backup(why.to_owned(), now);
+            if owns {
+                self.listen_for(Duration::ZERO, now);
+            }
         }
     }
 
@@ -349,6 +397,7 @@ impl Router {
     /// RFC 9568 §6.4.1 and §6.4.2: the advert comes first, so that a rival stops before the address is here.
     fn become_active(&mut self, why: String, predecessor: Option<IpAddr>, now: Instant) {
         self.timers.clear_all();
+        self.expect_nothing_of_group();
         self.enter(State::Active, why, now);
         (self.peer, self.preempt_from) = (None, None);
         self.counters.became_active += 1;
@@ -381,9 +430,10 @@ impl Router {
     }
 
     fn listen_as_backup(&mut self, why: String, now: Instant) {
+        self.expect_nothing_of_group();
         self.enter(State::Backup, why, now);
         self.preempt_from = None;
-        self.timers.set(Timer::ActiveDown, now, self.master_down());
+        self.listen_for(self.master_down(), now);
         let (router, reason) = (self.config.name.clone(), self.why.clone());
         self.say(VrrpEvent::BecameBackup { router, reason });
     }
@@ -408,6 +458,25 @@ impl Router {
         if state != State::Active {
             self.end_activity(now);
         }
+        if let Some(moved) = self.moved() {
+            self.notify(What::Moved(moved));
+        }
+    }
+
+    /// Has others told something about this router, unless they were told the same move last.
+    fn notify(&mut self, what: What) {
+        if let What::Moved(_) = what {
+            if self.noticed == Some(what) {
+                return;
+            }
+            self.noticed = Some(what);
+        }
+        self.notices.push(Notice { what, priority: self.priority() });
+    }
+
+    /// What others are to be told about it, since this was last asked.
+    pub(crate) fn take_notices(&mut self) -> impl Iterator<Item = Notice> + use<> {
+        std::mem::take(&mut self.notices).into_iter()
     }
 
     /// A router that owned the addresses and did not advertise for longer than a peer waits may have a successor by
@@ -434,7 +503,8 @@ impl Router {
         let late = self.timers.overdue(Timer::ActiveDown, now);
         if self.state == State::Backup && late > patience {
             self.say_overslept(late);
-            self.timers.set(Timer::ActiveDown, now, self.master_down());
+            self.expect_nothing_of_group();
+            self.listen_for(self.master_down(), now);
         }
     }
 

@@ -13,6 +13,7 @@ use crate::plan::{Authentication, Delivery, Preempt, Version};
 use crate::time::{Centis, Instant};
 use crate::vrrp::event::VrrpEvent;
 use crate::vrrp::hmac;
+use crate::vrrp::notify::What;
 use crate::vrrp::packet::{Advert, Form, LAN_TTL, Malformed};
 
 /// What one router counts.
@@ -232,7 +233,7 @@ impl Router {
             // By the interval of the one who lets go, also if this router never followed it: that one waits no longer.
             // "Sooner": one who hands over says so again and again, which must not put the takeover off.
             let skew = self.skew_under(self.interval_under(advert));
-            self.timers.set_sooner(Timer::ActiveDown, now, skew);
+            self.timers.set_sooner(Timer::ActiveDown, now.max(self.not_before), skew);
         } else if self.yields_to(advert.priority, now) {
             self.follow(advert, now);
             return;
@@ -248,6 +249,9 @@ impl Router {
         }
         let Link::Usable(source) = self.conditions.link else { return };
         if (advert.priority, advert.source) > (own, source) {
+            if self.config.answers_higher_priority {
+                self.transmit(own, now);
+            }
             let relation = if advert.priority > own { "above" } else { "equal to" };
             let Advert { source, priority, .. } = advert;
             self.yield_to_successor(
@@ -266,8 +270,12 @@ impl Router {
             self.say(VrrpEvent::PeerAlsoActive { router, peer: source, priority });
         }
         self.look_for_deafness(advert, now);
-        self.advertise(own, now);
-        self.announce_against_lower_priority(now);
+        if self.config.answers_lower_priority {
+            self.advertise(own, now);
+        }
+        if self.announce_against_lower_priority(now) {
+            self.notify(What::HeardLowerPriority);
+        }
     }
 
     /// A successor has a lower priority more often than not.
@@ -292,9 +300,10 @@ impl Router {
 
     /// Accepts the sender as the active router.
     fn follow(&mut self, advert: &Advert, now: Instant) {
+        self.expect_nothing_of_group();
         self.active_interval = self.interval_under(advert);
         self.peer = Some(peer_of(advert, now));
-        self.timers.set(Timer::ActiveDown, now, self.master_down());
+        self.listen_for(self.master_down(), now);
     }
 
     /// Version 3 goes by the active router's interval (RFC 9568 §6.4.2); in version 2 they are equal.

@@ -19,7 +19,7 @@ impl Router {
             name: config.name.clone(),
             interface: config.interface.clone(),
             vrid: config.vrid.get(),
-            state: self.state.name().to_owned(),
+            state: self.state_name().to_owned(),
             reason: self.reason(now),
             since: now.since(self.since),
             priority: config.priority.0,
@@ -50,6 +50,11 @@ impl Router {
         }
     }
 
+    /// Its state, as `status` spells it.
+    pub(crate) fn state_name(&self) -> &'static str {
+        self.state.name()
+    }
+
     fn reason(&self, now: Instant) -> String {
         let state = self.state.name();
         let why = &self.why;
@@ -62,6 +67,7 @@ impl Router {
                 let purpose = match purpose {
                     Purpose::Stop => "in order to stop",
                     Purpose::StandBy => "as an operator asked",
+                    Purpose::Follow => "because another router of its group is a backup",
                 };
                 format!(
                     "{state} {purpose}: keeps the addresses until another router is heard, for {left} at most"
@@ -71,6 +77,9 @@ impl Router {
     }
 
     fn backup_reason(&self, now: Instant) -> String {
+        if self.waits_for_group() {
+            return "backup: could take over, waits for the other routers of its group".to_owned();
+        }
         let own = self.priority();
         let left = Span(self.timers.left(Timer::ActiveDown, now));
         let Some(Peer { address, priority, .. }) = self.peer else {

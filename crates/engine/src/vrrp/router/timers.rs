@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Refresh,
     /// The next question who else has the addresses.
     Probe,
+    /// The refresh of announcements on interfaces that no adverts leave by.
+    RefreshElsewhere,
     /// The end of patience with successors that do not come.
     HandOverBound,
     /// The end of what a move sets up for old connections.
@@ -46,6 +48,7 @@ impl Timer {
             Self::LowerPriorityBurst => "second announcement after a lower-priority advert",
             Self::Refresh => "refresh of announcements",
             Self::Probe => "probe for address conflicts",
+            Self::RefreshElsewhere => "refresh of announcements on other interfaces",
             Self::HandOverBound => "bound of the hand-over",
             Self::DrainEnd => "end of the drain",
             Self::InstallHold => "retry of a failed installation",

@@ -6,6 +6,9 @@ use crate::plan::Family;
 /// Seconds that fit Keepalived's microsecond timers.
 const DELAY: Values = Values::Integer(0, 4_294);
 
+/// From a microsecond to a second between two announcements: more would hold them up for minutes.
+const GAP: Values = Values::Decimal(0, 1_000_000);
+
 /// Announcements in one burst: a burst must not hold up the adverts behind it.
 const REPEAT: Values = Values::Integer(1, 1_000);
 
@@ -15,28 +18,40 @@ pub(super) const ROOT: &[Keyword] = {
         acted_on(P, &["global_defs"], Values::Block, "", "settings for all instances"),
         acted_on(P, &["vrrp_script"], Values::NamedBlock, "", "a command whose result instances track"),
         acted_on(P, &["vrrp_instance"], Values::NamedBlock, "", "one virtual router"),
-        not_yet(
+        acted_on(
             P,
             &["vrrp_sync_group"],
-            "its instances change state one by one, and what the group tracks or notifies is left out",
+            Values::NamedBlock,
+            "",
+            "instances that are active, or not, together",
         ),
+        acted_on(
+            P,
+            &["track_file", "vrrp_track_file"],
+            Values::NamedBlock,
+            "",
+            "a file whose number changes priorities",
+        ),
+        acted_on(
+            P,
+            &["vrrp_track_process", "track_process"],
+            Values::NamedBlock,
+            "",
+            "processes of which enough have to run",
+        ),
+        acted_on(P, &["garp_group"], Values::Block, "", "how fast announcements follow each other"),
         not_yet(
             P,
             &["virtual_server", "virtual_server_group", "SSL"],
             "the kernel's load balancer is not set up: only frontends of haproxy.cfg forward connections",
         ),
-        not_yet(
-            P,
-            &["vrrp_track_process", "track_process", "vrrp_track_file", "track_file", "bfd_instance"],
-            "no priority follows it",
-        ),
+        not_yet(P, &["bfd_instance"], "no priority follows it"),
         not_yet(
             P,
             &["static_ipaddress", "static_routes", "static_rules", "track_group"],
             "static addresses, routes and rules are not set: the machine's own network configuration can do that",
         ),
         not_yet(P, &["interface_up_down_delays"], "an interface counts as soon as it goes up or down"),
-        no_effect(P, &["garp_group"], "announcements are few and are not spread out"),
         no_effect(
             P,
             &["linkbeat_use_polling", "linkbeat_interfaces"],
@@ -115,10 +130,19 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             ],
             "no mails are sent",
         ),
-        no_effect(
+        acted_on(
             P,
-            &["vrrp_garp_interval", "vrrp_gna_interval"],
-            "announcements are few and are not spread out",
+            &["vrrp_garp_interval"],
+            GAP,
+            "0",
+            "seconds between two gratuitous ARP requests on one interface",
+        ),
+        acted_on(
+            P,
+            &["vrrp_gna_interval"],
+            GAP,
+            "0",
+            "seconds between two unsolicited neighbour advertisements on one interface",
         ),
         acted_on(
             P,
@@ -127,7 +151,7 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             "no",
             "backups take further adverts of their active router whatever addresses they have",
         ),
-        not_yet(P, &["vrrp_strict"], "adverts are as strict as the other settings make them"),
+        acted_on(P, &["vrrp_strict"], Values::Flag, "no", "instances keep to the RFCs"),
         acted_on(
             P,
             &["vrrp_check_unicast_src"],
@@ -142,10 +166,41 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             "3",
             "adverts that may be missed before a backup takes over",
         ),
-        not_yet(P, &["vrrp_garp_extra_if"], "addresses on other interfaces are announced as the others"),
-        not_yet(P, &["vrrp_lower_prio_no_advert"], "a lower priority is answered with an advert"),
-        not_yet(P, &["vrrp_higher_prio_send_advert"], "a higher priority is not answered"),
-        not_yet(P, &["vrrp_startup_delay", "vrrp_delay_after_boot"], "instances start at once"),
+        acted_on(
+            P,
+            &["vrrp_garp_extra_if"],
+            Values::Words(1, 2),
+            "0",
+            "`all` and seconds between announcements on interfaces that no adverts leave by",
+        ),
+        acted_on(
+            P,
+            &["vrrp_lower_prio_no_advert"],
+            Values::Flag,
+            "no",
+            "an active router with a lower claim is not answered with an advert",
+        ),
+        acted_on(
+            P,
+            &["vrrp_higher_prio_send_advert"],
+            Values::Flag,
+            "no",
+            "a higher claim is answered with an advert before this balancer yields",
+        ),
+        acted_on(
+            P,
+            &["vrrp_startup_delay"],
+            Values::Decimal(1_000, 4_294_967_295),
+            "0",
+            "seconds after the daemon's start until the silence of others counts",
+        ),
+        acted_on(
+            P,
+            &["vrrp_delay_after_boot"],
+            Values::Decimal(1_000, 4_294_967_295),
+            "0",
+            "seconds after the machine's start until the silence of others counts",
+        ),
         not_yet(
             P,
             &["startup_script", "startup_script_timeout"],
@@ -155,18 +210,6 @@ pub(super) const GLOBAL_DEFINITIONS: &[Keyword] = {
             P,
             &["shutdown_script", "shutdown_script_timeout"],
             "it is not run: a systemd unit can do that",
-        ),
-        not_yet(
-            P,
-            &[
-                "notify_fifo",
-                "notify_fifo_script",
-                "vrrp_notify_fifo",
-                "vrrp_notify_fifo_script",
-                "vrrp_notify_priority_changes",
-                "fifo_write_vrrp_states_on_reload",
-            ],
-            "nothing is written to it: `mainstay status --json` shows every state",
         ),
         not_yet(
             P,

@@ -4,7 +4,9 @@
 //! not in it is a mistake.
 
 mod global;
+mod group;
 mod instance;
+mod notify;
 mod routing;
 
 use crate::config::diagnostic::did_you_mean;
@@ -38,6 +40,14 @@ pub enum Place {
     Script,
     /// `vrrp_instance`.
     Instance,
+    /// `vrrp_sync_group`.
+    SyncGroup,
+    /// `track_file` at the top of a file.
+    TrackFile,
+    /// `vrrp_track_process`.
+    TrackProcess,
+    /// `garp_group`.
+    AnnounceGroup,
     /// `authentication`.
     Authentication,
     /// `auth_hmac`.
@@ -103,6 +113,11 @@ pub const TABLE: &[&[Keyword]] = &[
     instance::SMALL_BLOCKS,
     routing::ROUTES,
     routing::RULES,
+    group::GROUP,
+    group::TRACKED,
+    notify::INSTANCE,
+    notify::GROUP,
+    notify::GLOBAL,
 ];
 
 /// Every keyword of a block.
@@ -133,7 +148,8 @@ pub fn elsewhere(place: Place, name: &str) -> Option<Place> {
 
 /// Whether `name` opens a block that only stands at the top of a file.
 pub(super) fn is_top_block(name: &str) -> bool {
-    ["global_defs", "vrrp_script", "vrrp_instance", "vrrp_sync_group"].contains(&name)
+    ["global_defs", "vrrp_script", "vrrp_instance", "vrrp_sync_group", "vrrp_track_process", "garp_group"]
+        .contains(&name)
 }
 
 /// Whether `name` opens a block inside an instance, such as `track_script`.
@@ -154,6 +170,10 @@ impl Place {
             Self::GlobalDefinitions => "global_defs",
             Self::Script => "vrrp_script",
             Self::Instance => "vrrp_instance",
+            Self::SyncGroup => "vrrp_sync_group",
+            Self::TrackFile => "track_file",
+            Self::TrackProcess => "vrrp_track_process",
+            Self::AnnounceGroup => "garp_group",
             Self::Authentication => "authentication",
             Self::AuthHmac => "auth_hmac",
             Self::VirtualAddress => "virtual_ipaddress",

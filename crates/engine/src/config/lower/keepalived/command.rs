@@ -1,4 +1,4 @@
-//! The command of a `vrrp_script`.
+//! The command of a `vrrp_script`, and of everything else that is run.
 //!
 //! Owns how it is split, which is Keepalived's way and not a shell's, and which commands mean mainstay itself.
 
@@ -8,24 +8,7 @@ use crate::plan::ScriptCommand;
 
 /// Makes a command of the value of `script`; `None` if there is nothing to run.
 pub(super) fn lower_command(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> Option<ScriptCommand> {
-    let Some(arguments) = split(&word.text) else {
-        diagnostics.push(
-            Diagnostic::error(
-                codes::UNCLOSED_QUOTE,
-                word.span,
-                "a quoted argument of this command does not end",
-            )
-            .hint("close the `'`, or write `\\\\'` for the character itself"),
-        );
-        return None;
-    };
-    let Some(program) = arguments.first() else {
-        diagnostics.push(
-            Diagnostic::error(codes::MISSING, word.span, "this command is empty")
-                .label("a program was expected"),
-        );
-        return None;
-    };
+    let arguments = split_or_report(word, diagnostics)?;
     if asks_for_haproxy(&arguments) {
         diagnostics.push(
             Diagnostic::note(
@@ -40,7 +23,8 @@ pub(super) fn lower_command(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> O
         );
         return Some(ScriptCommand::DataPlaneServes { written: word.text.clone() });
     }
-    report_shell_syntax(word, program, &arguments, diagnostics);
+    report_shell_syntax(word, &arguments, diagnostics);
+    let program = arguments.first().map_or("", String::as_str);
     let is_own_script = arguments.len() == 1 && program.starts_with('/');
     if !is_own_script && arguments.iter().any(|argument| argument.contains("haproxy")) {
         diagnostics.push(
@@ -53,6 +37,36 @@ pub(super) fn lower_command(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> O
         );
     }
     Some(ScriptCommand::Execute { arguments })
+}
+
+/// Makes program and arguments of what is to be run; `None` if that is nothing.
+pub(super) fn lower_arguments(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
+    let arguments = split_or_report(word, diagnostics)?;
+    report_shell_syntax(word, &arguments, diagnostics);
+    Some(arguments)
+}
+
+/// The words of a command, of which there is at least one.
+fn split_or_report(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
+    let Some(arguments) = split(&word.text) else {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::UNCLOSED_QUOTE,
+                word.span,
+                "a quoted argument of this command does not end",
+            )
+            .hint("close the `'`, or write `\\\\'` for the character itself"),
+        );
+        return None;
+    };
+    if arguments.is_empty() {
+        diagnostics.push(
+            Diagnostic::error(codes::MISSING, word.span, "this command is empty")
+                .label("a program was expected"),
+        );
+        return None;
+    }
+    Some(arguments)
 }
 
 /// The words of a command: blanks separate them, quotes hold them together, a backslash starts an escape. `None` if a
@@ -132,7 +146,8 @@ fn only_asks(flags: &[&str]) -> bool {
 }
 
 /// Names what a shell would have understood in a command that no shell reads.
-fn report_shell_syntax(word: &Word, program: &str, arguments: &[String], diagnostics: &mut Vec<Diagnostic>) {
+fn report_shell_syntax(word: &Word, arguments: &[String], diagnostics: &mut Vec<Diagnostic>) {
+    let program = arguments.first().map_or("", String::as_str);
     if matches!(file_name(program), "sh" | "bash" | "dash" | "ash" | "zsh") {
         return;
     }

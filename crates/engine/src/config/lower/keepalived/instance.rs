@@ -7,11 +7,12 @@ use super::authentication::lower_authentication;
 use super::delivery::lower_delivery;
 use super::fields::Fields;
 use super::link_secret::link_secret;
+use super::notify::lower_notify;
+use super::pace::{check_other_interfaces, other_interfaces_refresh};
 use super::routing::{RulePriorities, lower_routing};
-use super::script::KnownScript;
-use super::tracking::{lower_track_interfaces, lower_track_scripts};
+use super::tracking::{Known, lower_tracks};
 use super::virtual_mac::{UseVmac, use_vmac};
-use super::{Globals, missing, version};
+use super::{Globals, missing, strict, version};
 use crate::config::Surroundings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::Place;
@@ -31,13 +32,15 @@ pub(super) struct Instance {
     pub(super) vrid_span: Span,
     /// What it says about a hardware address of its own.
     pub(super) use_vmac: Option<UseVmac>,
+    /// Whether it says itself if changes of its priority are written to FIFOs.
+    pub(super) says_priority_changes: bool,
 }
 
 /// Makes a router of a block; `None` if it lacks something a router cannot do without.
 pub(super) fn lower_instance(
     statement: &Statement,
     globals: &Globals,
-    scripts: &mut [KnownScript],
+    known: &mut Known,
     rules: &mut RulePriorities,
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
@@ -45,7 +48,10 @@ pub(super) fn lower_instance(
     let name = statement.values.first()?;
     let fields = Fields::read(Place::Instance, statement.statements(), diagnostics);
     let version = version(fields.integer("version")).unwrap_or(globals.version);
-    let starts_active = starts_active(&fields, diagnostics);
+    let says_master = starts_active(&fields, diagnostics);
+    let priority = priority(&fields, says_master, diagnostics);
+    let strict = strict::is_strict(&fields, globals);
+    let state_counts = !strict || strict::state_counts(&fields, priority, diagnostics);
     let interface = interface(statement, name, &fields, diagnostics);
     let vrid = vrid(statement, name, &fields, diagnostics);
     let interface_name = interface.map(|word| word.text.clone()).unwrap_or_default();
@@ -56,11 +62,13 @@ pub(super) fn lower_instance(
     let advert_interval = advert_interval(&fields, version, diagnostics);
     let authentication = lower_authentication(&fields, version, advert_interval, surroundings, diagnostics);
     let use_vmac = use_vmac(&fields, &delivery, diagnostics);
-    let router = Router {
+    check_other_interfaces(&fields, "garp_extra_if", diagnostics);
+    let tracks = lower_tracks(&fields, &interface_name, known, diagnostics);
+    let mut router = Router {
         name: name.text.clone(),
         // An instance without one was reported, and is dropped below.
         vrid: vrid.or(Vrid::new(1))?,
-        priority: priority(&fields, starts_active, diagnostics),
+        priority,
         version,
         advert_interval,
         delivery,
@@ -70,19 +78,33 @@ pub(super) fn lower_instance(
         trusts_active_router: fields.flag_or("skip_check_adv_addr", globals.trusts_active_router),
         link_secret: link_secret(&fields, &authentication),
         authentication,
-        preempt: preempt(&fields, starts_active, diagnostics),
+        preempt: preempt(&fields, says_master && state_counts, diagnostics),
         addresses,
         excluded_addresses,
         virtual_mac: None,
         routing: lower_routing(&fields, rules, diagnostics),
-        track_scripts: lower_track_scripts(&fields, scripts, diagnostics),
-        track_interfaces: lower_track_interfaces(&fields, &interface_name, diagnostics),
+        track_scripts: tracks.scripts,
+        track_interfaces: tracks.interfaces,
+        track_files: tracks.files,
+        track_processes: tracks.processes,
         ignore_own_interface: fields.has("dont_track_primary"),
+        answers_lower_priority: !fields.flag_or("lower_prio_no_advert", globals.lower_prio_no_advert),
+        answers_higher_priority: fields.flag_or("higher_prio_send_advert", globals.higher_prio_send_advert),
         announce: announce(&fields, globals),
+        notify: lower_notify(&fields, globals, diagnostics),
         interface: interface_name,
     };
+    if strict {
+        strict::apply(&mut router, &fields, diagnostics);
+        strict::report_accept(&router, &fields, globals, diagnostics);
+    }
     let vrid_span = fields.word("virtual_router_id").map_or(name.span, |word| word.span);
-    (interface.is_some() && vrid.is_some()).then_some(Instance { router, vrid_span, use_vmac })
+    (interface.is_some() && vrid.is_some()).then_some(Instance {
+        router,
+        vrid_span,
+        use_vmac,
+        says_priority_changes: fields.has("notify_priority_changes"),
+    })
 }
 
 /// Version 2 does not exist over IPv6 (RFC 3768 §1); Keepalived goes by version 3 there, whatever is configured.
@@ -316,5 +338,9 @@ fn announce(fields: &Fields<'_>, globals: &Globals) -> AnnouncePolicy {
         refresh_repeat: or("garp_master_refresh_repeat", defaults.refresh_repeat),
         lower_priority_repeat: or("garp_lower_prio_repeat", defaults.lower_priority_repeat),
         lower_priority_delay: seconds(or("garp_lower_prio_delay", defaults.lower_priority_delay)),
+        other_interfaces_refresh: match fields.last("garp_extra_if") {
+            Some(line) => other_interfaces_refresh(Some(line)),
+            None => defaults.other_interfaces_refresh,
+        },
     }
 }

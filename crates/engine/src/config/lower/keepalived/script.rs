@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::command::lower_command;
-use super::fields::{Fields, integer};
+use super::fields::Fields;
+use super::tracking::weight_statement;
 use super::{Globals, missing, script_user};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::keepalived::keywords::Place;
@@ -68,7 +69,7 @@ pub(super) fn lower_script(
             .hint("if milliseconds were meant, divide by 1000"),
         );
     }
-    let effect = effect(&fields, diagnostics);
+    let effect = weight_statement(&fields, 0, 253, diagnostics);
     let script = Script {
         name: name.text.clone(),
         command: command.unwrap_or(ScriptCommand::Execute { arguments: Vec::new() }),
@@ -84,28 +85,3 @@ pub(super) fn lower_script(
 
 /// In seconds. A check that runs less often than this protects nothing, and `interval 3000` was seen in the wild.
 const LONGEST_USUAL_INTERVAL: u64 = 300;
-
-/// `weight N [reverse]`.
-fn effect(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> TrackEffect {
-    let mut effect = TrackEffect { weight: 0, reverse: false };
-    let Some(statement) = fields.last("weight") else { return effect };
-    if let Some(word) = statement.values.first() {
-        match integer(&word.text).and_then(|weight| i16::try_from(weight).ok()) {
-            Some(weight) if (-253..=253).contains(&weight) => effect.weight = weight,
-            _ => diagnostics.push(Diagnostic::error(
-                codes::OUT_OF_RANGE,
-                word.span,
-                format!("`weight` must be from -253 to 253, not `{}`", word.text),
-            )),
-        }
-    }
-    match statement.values.get(1) {
-        Some(word) if word.text == "reverse" => effect.reverse = true,
-        Some(word) => diagnostics.push(
-            Diagnostic::error(codes::BAD_VALUE, word.span, "only `reverse` may follow a weight")
-                .label("not `reverse`"),
-        ),
-        None => {}
-    }
-    effect
-}

@@ -1,17 +1,17 @@
-//! What a router tracks: scripts and interfaces, and what they do to its priority.
+//! Tracked scripts: when they run, and what their results say.
 //!
-//! Owns [`Scripts`], the results and the schedule of all tracked scripts, and [`tracking`], which turns results into
-//! one router's priority. Running a program is the shell's.
+//! Owns [`Scripts`]. Running a program is the shell's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::Serialize;
 
+use super::Health;
 use crate::admin::ScriptStatus;
-use crate::engine::{InterfaceState, Output};
+use crate::engine::Output;
 use crate::event::Event;
 use crate::limits;
-use crate::plan::{Priority, Router, Script, ScriptId, TrackEffect};
+use crate::plan::{Script, ScriptId};
 use crate::time::{Deadline, Instant};
 use crate::vrrp::event::VrrpEvent;
 
@@ -35,9 +35,6 @@ impl ScriptOutcome {
         }
     }
 }
-
-/// What is known about the interfaces that routers use, by name: `None` inside for one that does not exist.
-pub(crate) type Interfaces = BTreeMap<String, Option<InterfaceState>>;
 
 /// All tracked scripts of a plan.
 #[derive(Debug)]
@@ -63,23 +60,6 @@ struct Run {
     number: u64,
     /// When its end should have been reported at the very latest.
     report_due: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    Unknown,
-    Good,
-    Bad,
-}
-
-impl Health {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Good => "good",
-            Self::Bad => "bad",
-        }
-    }
 }
 
 impl Scripts {
@@ -122,6 +102,12 @@ impl Scripts {
     /// When something is due next.
     pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
         self.scripts.iter().map(TrackedScript::deadline).min()
+    }
+
+    /// A script's health and how its latest run ended; `None` if there is none with that number.
+    pub(super) fn judge(&self, id: ScriptId) -> Option<(&Script, Health, &str)> {
+        let script = self.scripts.get(usize::from(id.0))?;
+        Some((&script.config, script.health, &script.latest))
     }
 
     /// One for each script of the plan.
@@ -204,90 +190,14 @@ impl TrackedScript {
     }
 }
 
-/// What tracking makes of one router.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tracking {
-    /// The configured priority with all weights applied.
-    pub(crate) priority: Priority,
-    /// What keeps the router from taking part, one phrase each.
-    pub(crate) faults: Vec<String>,
-    /// What the router waits for before it takes part, one phrase each.
-    pub(crate) awaited: Vec<String>,
-    /// What changed the priority, one phrase each.
-    pub(crate) changes: Vec<String>,
-}
-
-/// What the results of everything it tracks make of one router.
-pub(crate) fn tracking(router: &Router, scripts: &Scripts, interfaces: &Interfaces) -> Tracking {
-    let mut sum = Sum::default();
-    for track in &router.track_scripts {
-        if let Some(script) = scripts.scripts.get(usize::from(track.script.0)) {
-            let name = &script.config.name;
-            let phrases = (format!("{name} {}", script.latest), format!("the first result of {name}"));
-            sum.add(track.effect, script.health, phrases);
-        }
-    }
-    for track in &router.track_interfaces {
-        let name = &track.interface;
-        let (health, is) = match interfaces.get(name) {
-            None => (Health::Unknown, "unknown"),
-            Some(None) => (Health::Bad, "missing"),
-            Some(Some(state)) if state.running => (Health::Good, "up"),
-            Some(Some(_)) => (Health::Bad, "down"),
-        };
-        let phrases = (format!("interface {name} is {is}"), format!("the state of interface {name}"));
-        sum.add(track.effect, health, phrases);
-    }
-    let priority = match router.priority {
-        // An owner's priority says that the addresses are its own, which tracking does not change.
-        Priority::OWNER => Priority::OWNER,
-        Priority(base) => {
-            let sum =
-                (i32::from(base) + sum.weight).clamp(Priority::LOWEST.0.into(), Priority::HIGHEST.0.into());
-            u8::try_from(sum).map_or(Priority::LOWEST, Priority)
-        }
-    };
-    Tracking { priority, faults: sum.faults, awaited: sum.awaited, changes: sum.changes }
-}
-
-/// The effects of everything one router tracks, added up.
-#[derive(Default)]
-struct Sum {
-    weight: i32,
-    faults: Vec<String>,
-    awaited: Vec<String>,
-    changes: Vec<String>,
-}
-
-impl Sum {
-    /// Adds one tracked thing. The first phrase says how it is, the second what is waited for while it is unknown.
-    fn add(&mut self, effect: TrackEffect, health: Health, (is, awaited): (String, String)) {
-        let TrackEffect { weight, reverse } = effect;
-        let good = match (health, weight) {
-            (Health::Unknown, 0) => return self.awaited.push(awaited),
-            (Health::Unknown, _) => return,
-            (known, _) => (known == Health::Good) != reverse,
-        };
-        match (good, weight) {
-            (false, 0) => self.faults.push(is),
-            (true, 1..) | (false, ..0) => {
-                self.weight += i32::from(weight);
-                self.changes.push(format!("{is}: {weight:+}"));
-            }
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::plan::{ScriptCommand, TrackInterface, TrackScript};
-    use crate::vrrp::testing;
+    use crate::plan::ScriptCommand;
 
-    fn script(rise: u32, fall: u32) -> Script {
+    pub(in crate::vrrp::track) fn script(rise: u32, fall: u32) -> Script {
         Script {
             name: "chk".to_owned(),
             command: ScriptCommand::Execute { arguments: vec!["/bin/chk".to_owned()] },
@@ -300,12 +210,12 @@ mod tests {
         }
     }
 
-    fn at(millis: u64) -> Instant {
+    pub(in crate::vrrp::track) fn at(millis: u64) -> Instant {
         Instant::default() + Duration::from_millis(millis)
     }
 
     /// Runs the script once a given time and lets it end as told.
-    fn run(scripts: &mut Scripts, millis: u64, passes: bool) -> bool {
+    pub(in crate::vrrp::track) fn run(scripts: &mut Scripts, millis: u64, passes: bool) -> bool {
         let mut outputs = VecDeque::new();
         scripts.handle_timeout(at(millis), &mut outputs);
         let Some(Output::RunScript { script, run }) = outputs.pop_back() else {
@@ -339,55 +249,5 @@ mod tests {
         assert!(scripts.handle_timeout(at(7000), &mut outputs), "given up, which counts as failed");
         assert!(!scripts.handle_finished(ScriptId(0), 1, &ScriptOutcome::Passed, at(7001), &mut outputs));
         assert_eq!(scripts.status(at(7002))[0].latest, "timed out");
-    }
-
-    fn effect(weight: i16, reverse: bool) -> TrackEffect {
-        TrackEffect { weight, reverse }
-    }
-
-    /// The tracking of a router with priority 100 and one script.
-    fn judged(effect: TrackEffect, result: Option<bool>) -> Tracking {
-        let mut scripts = Scripts::new(&[script(1, 1)], at(0));
-        if let Some(passes) = result {
-            run(&mut scripts, 0, passes);
-        }
-        let mut router = testing::router(100);
-        router.track_scripts = vec![TrackScript { script: ScriptId(0), effect }];
-        tracking(&router, &scripts, &Interfaces::new())
-    }
-
-    #[test]
-    fn weights_apply_as_with_keepalived() {
-        let priority = |weight, reverse, result| judged(effect(weight, reverse), result).priority.0;
-        assert_eq!(
-            [Some(true), Some(false), None].map(|result| priority(20, false, result)),
-            [120, 100, 100]
-        );
-        assert_eq!(
-            [Some(true), Some(false), None].map(|result| priority(-20, false, result)),
-            [100, 80, 100]
-        );
-        assert_eq!([Some(true), Some(false), None].map(|result| priority(-20, true, result)), [80, 100, 100]);
-        assert_eq!(priority(253, false, Some(true)), 254, "stays below the owner");
-        assert_eq!(priority(-253, false, Some(false)), 1, "stays above release");
-    }
-
-    #[test]
-    fn weight_zero_is_a_fault_and_waits_for_its_first_result() {
-        assert_eq!(judged(effect(0, false), Some(false)).faults, ["chk failed (exit status 1)"]);
-        assert_eq!(judged(effect(0, true), Some(true)).faults, ["chk passed"]);
-        assert_eq!(judged(effect(0, false), None).awaited, ["the first result of chk"]);
-        assert_eq!(judged(effect(-20, false), Some(false)).changes, ["chk failed (exit status 1): -20"]);
-    }
-
-    #[test]
-    fn an_owner_keeps_its_priority_whatever_it_tracks() {
-        let mut router = testing::router(255);
-        router.track_interfaces =
-            vec![TrackInterface { interface: "eth1".to_owned(), effect: effect(-20, false) }];
-        let interfaces = Interfaces::from([("eth1".to_owned(), None)]);
-        let tracking = tracking(&router, &Scripts::new(&[], at(0)), &interfaces);
-        assert_eq!(tracking.priority, Priority::OWNER);
-        assert_eq!(tracking.changes, ["interface eth1 is missing: -20"]);
     }
 }
