@@ -305,6 +305,39 @@ impl VrrpEvent {
 
 impl VrrpEvent {
     /// The sentences about what is tracked, told and announced; of the others there is none here.
+    /// What is said about other routers; nothing about anything else.
+    fn fmt_peer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerMismatch { router, peer, mismatch: _, detail, hint } => {
+                write!(f, "router {router} refuses adverts from {peer}: {detail}; to mend it, {hint}")
+            }
+            Self::UnsignedHeard { router, peer } => {
+                write!(f, "router {router} accepts adverts from {peer} that are not signed")
+            }
+            Self::ClocksDiffer { router, peer, apart } => {
+                write!(f, "router {router} hears {peer} sign with a clock that is {apart}; set both by NTP")
+            }
+            Self::PeerDiffers { router, who, difference: _, detail, hint, harmful: _ } => {
+                write!(f, "router {router} finds that {who} {detail}; to mend it, {hint}")
+            }
+            Self::DifferenceEnded { router, who, difference, agrees: true } => {
+                write!(f, "router {router} takes the adverts of {who} again ({difference} is mended)")
+            }
+            Self::DifferenceEnded { router, who, difference, agrees: false } => {
+                write!(f, "router {router} sees no more of {who} ({difference} is over)")
+            }
+            Self::BothActive { router, peer, mismatch, hint } => write!(
+                f,
+                "router {router} and {peer} are both active, because neither hears the other ({mismatch}); to mend it, \
+                 {hint}"
+            ),
+            Self::PeerAlsoActive { router, peer, priority } => {
+                write!(f, "router {router} is active, and so is {peer} with priority {priority}")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn fmt_tracked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ProcessesCounted { process, count, enough } => {
@@ -381,32 +414,13 @@ impl fmt::Display for VrrpEvent {
             Self::SendFailed { router, interface, reason } => {
                 write!(f, "router {router} cannot send adverts on {interface}: {reason}")
             }
-            Self::PeerMismatch { router, peer, mismatch: _, detail, hint } => {
-                write!(f, "router {router} refuses adverts from {peer}: {detail}; to mend it, {hint}")
-            }
-            Self::UnsignedHeard { router, peer } => {
-                write!(f, "router {router} accepts adverts from {peer} that are not signed")
-            }
-            Self::ClocksDiffer { router, peer, apart } => {
-                write!(f, "router {router} hears {peer} sign with a clock that is {apart}; set both by NTP")
-            }
-            Self::PeerDiffers { router, who, difference: _, detail, hint, harmful: _ } => {
-                write!(f, "router {router} finds that {who} {detail}; to mend it, {hint}")
-            }
-            Self::DifferenceEnded { router, who, difference, agrees: true } => {
-                write!(f, "router {router} takes the adverts of {who} again ({difference} is mended)")
-            }
-            Self::DifferenceEnded { router, who, difference, agrees: false } => {
-                write!(f, "router {router} sees no more of {who} ({difference} is over)")
-            }
-            Self::BothActive { router, peer, mismatch, hint } => write!(
-                f,
-                "router {router} and {peer} are both active, because neither hears the other ({mismatch}); to mend it, \
-                 {hint}"
-            ),
-            Self::PeerAlsoActive { router, peer, priority } => {
-                write!(f, "router {router} is active, and so is {peer} with priority {priority}")
-            }
+            Self::PeerMismatch { .. }
+            | Self::UnsignedHeard { .. }
+            | Self::ClocksDiffer { .. }
+            | Self::PeerDiffers { .. }
+            | Self::DifferenceEnded { .. }
+            | Self::BothActive { .. }
+            | Self::PeerAlsoActive { .. } => self.fmt_peer(f),
             Self::ScriptGood { script, latest } => write!(f, "script {script} is good: {latest}"),
             Self::ScriptBad { script, latest } => write!(f, "script {script} is bad: {latest}"),
             Self::ProcessesCounted { .. }

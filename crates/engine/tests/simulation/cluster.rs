@@ -152,7 +152,7 @@ fn text(node: usize, nodes: usize, groups: &[Group], owner: bool, random: &mut R
     text
 }
 
-fn plan(text: &str) -> Plan {
+pub(crate) fn plan(text: &str) -> Plan {
     let mut sources = Sources::default();
     let id = sources.add("keepalived.conf", text);
     let surroundings = Surroundings {

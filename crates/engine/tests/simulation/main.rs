@@ -1,10 +1,12 @@
 //! Deterministic simulation: two to five real engines on a simulated LAN and simulated kernels, everything from one seed.
 //!
 //! `SEED=n` replays one seed and prints its whole trace, `SEEDS=n` runs that many. `cluster` makes the configurations,
-//! `node` is one balancer with its kernel, `lan` carries adverts, `links` their links, `world` lets faults and time happen, `model` says what
-//! must hold. Every seed runs twice and must leave the same trace.
+//! `node` is one balancer with its kernel, `lan` carries adverts, `links` their links, `world` lets faults and time happen,
+//! `model` says what must hold. `grouped` is a kind of cluster of its own. Every seed runs twice and must leave the same
+//! trace.
 
 mod cluster;
+mod grouped;
 mod lan;
 mod links;
 mod model;
@@ -19,25 +21,35 @@ const SEEDS: u64 = 600;
 
 #[test]
 fn invariants_hold_in_even_seeds() {
-    run_seeds(0);
+    run_seeds(0, world::run);
 }
 
 /// Apart from the even ones so that two cores share the work.
 #[test]
 fn invariants_hold_in_odd_seeds() {
-    run_seeds(1);
+    run_seeds(1, world::run);
 }
 
-fn run_seeds(parity: u64) {
+#[test]
+fn groups_stay_whole_in_even_seeds() {
+    run_seeds(0, grouped::run);
+}
+
+#[test]
+fn groups_stay_whole_in_odd_seeds() {
+    run_seeds(1, grouped::run);
+}
+
+fn run_seeds(parity: u64, run: fn(u64, bool) -> u64) {
     if let Some(seed) = number("SEED") {
         if seed % 2 == parity {
-            world::run(seed, true);
+            run(seed, true);
         }
         return;
     }
     let seeds = number("SEEDS").unwrap_or(SEEDS);
     for seed in (0..seeds).filter(|seed| seed % 2 == parity) {
-        let fingerprints = catch_unwind(AssertUnwindSafe(|| [(); 2].map(|()| world::run(seed, false))));
+        let fingerprints = catch_unwind(AssertUnwindSafe(|| [(); 2].map(|()| run(seed, false))));
         let [first, second] = fingerprints.unwrap_or_else(|panic| {
             eprintln!("seed {seed} failed; replay it with\n    {}", replay(seed));
             resume_unwind(panic)

@@ -89,7 +89,15 @@ impl Bench {
         Self::with_peers(Plan { routers: vec![config], ..Plan::default() }, PeerOptions::default())
     }
 
-    /// As [`Bench::unaware`], with a whole plan that has one router.
+    /// As [`Bench::new`], with more than a router in its plan.
+    pub(crate) fn of_plan(plan: Plan) -> Self {
+        let mut bench = Self::with_peers(plan, PeerOptions::default());
+        bench.link(true);
+        bench.take();
+        bench
+    }
+
+    /// As [`Bench::unaware`], with a whole plan.
     pub(crate) fn with_peers(plan: Plan, options: PeerOptions) -> Self {
         let now = Instant::from_nanos(1_000_000_000_000);
         let config = plan.routers[0].clone();
@@ -101,10 +109,7 @@ impl Bench {
 
     /// A daemon that knows its interface, and what it did so far forgotten.
     pub(crate) fn new(config: Router) -> Self {
-        let mut bench = Self::unaware(config);
-        bench.link(true);
-        bench.take();
-        bench
+        Self::of_plan(Plan { routers: vec![config], ..Plan::default() })
     }
 
     /// As [`Bench::new`], and after the master-down interval of a LAN on which nobody else is.

@@ -9,4 +9,5 @@ mod moves;
 mod peer_link;
 mod rfc;
 mod routing;
+mod tuning;
 mod virtual_mac;

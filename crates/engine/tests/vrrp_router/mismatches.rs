@@ -86,6 +86,13 @@ fn rows() -> Vec<Row> {
             "such as 10.0.0.101",
             "another `virtual_router_id`",
         ),
+    ]
+}
+
+/// As [`rows`], about whom adverts go to and come from.
+fn delivery_rows() -> Vec<Row> {
+    let row = |kind, config, change, says, hint| Row { kind, config, change, says, hint };
+    vec![
         row(
             "stranger",
             unicast(true),
@@ -117,7 +124,7 @@ fn two_addresses() -> Router {
 
 #[test]
 fn a_refused_router_is_named_with_what_differs_and_how_to_mend_it() {
-    for Row { kind, config, change, says, hint } in rows() {
+    for Row { kind, config, change, says, hint } in rows().into_iter().chain(delivery_rows()) {
         let mut bench = Bench::new(config);
         let mut advert = bench.advert(LOWER, 90);
         change(&mut advert);
@@ -141,7 +148,7 @@ fn a_refused_router_is_named_with_what_differs_and_how_to_mend_it() {
 
 #[test]
 fn both_active_is_said_when_a_refused_router_goes_on_and_counted_once() {
-    for Row { kind, config, change, .. } in rows() {
+    for Row { kind, config, change, .. } in rows().into_iter().chain(delivery_rows()) {
         let mut bench = Bench::active(config);
         let mut advert = bench.advert(LOWER, 90);
         change(&mut advert);

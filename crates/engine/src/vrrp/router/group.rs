@@ -65,13 +65,11 @@ impl Router {
     /// Takes in what keeps another member from taking part; `None` if nothing does.
     pub(crate) fn handle_group_obstacle(&mut self, obstacle: Option<Obstacle>, now: Instant) {
         let Some(membership) = &mut self.membership else { return };
-        let changed = membership.obstacle != obstacle;
         membership.obstacle = obstacle;
-        if changed {
-            self.start_over_if_overslept(now);
-            self.settle(now);
-            self.check_invariants();
-        }
+        self.start_over_if_overslept(now);
+        // Also without a change: the router may have come to a state since that it cannot stay in.
+        self.settle(now);
+        self.check_invariants();
     }
 
     /// Takes over, because every member of the group could.

@@ -108,6 +108,7 @@ impl Router {
         self.say(VrrpEvent::Resumed { router: self.config.name.clone() });
         if let State::HandingOver(HandOver { purpose: Purpose::StandBy, .. }) = self.state {
             self.stay_active("because the hand-over was ended", now);
+            self.settle(now);
         }
         self.check_invariants();
     }
