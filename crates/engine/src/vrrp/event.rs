@@ -338,8 +338,11 @@ impl VrrpEvent {
         }
     }
 
+    /// What is said about what routers track and whom they tell; nothing about anything else.
     fn fmt_tracked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ScriptGood { script, latest } => write!(f, "script {script} is good: {latest}"),
+            Self::ScriptBad { script, latest } => write!(f, "script {script} is bad: {latest}"),
             Self::ProcessesCounted { process, count, enough } => {
                 let verdict = if *enough { "enough" } else { "not what is wanted" };
                 write!(f, "processes {process}: {count} run, which is {verdict}")
@@ -421,9 +424,9 @@ impl fmt::Display for VrrpEvent {
             | Self::DifferenceEnded { .. }
             | Self::BothActive { .. }
             | Self::PeerAlsoActive { .. } => self.fmt_peer(f),
-            Self::ScriptGood { script, latest } => write!(f, "script {script} is good: {latest}"),
-            Self::ScriptBad { script, latest } => write!(f, "script {script} is bad: {latest}"),
-            Self::ProcessesCounted { .. }
+            Self::ScriptGood { .. }
+            | Self::ScriptBad { .. }
+            | Self::ProcessesCounted { .. }
             | Self::NotifyFailed { .. }
             | Self::AnnouncementsDropped { .. }
             | Self::ScriptOverran { .. } => self.fmt_tracked(f),
