@@ -305,6 +305,31 @@ impl VrrpEvent {
 
 impl VrrpEvent {
     /// The sentences about what is tracked, told and announced; of the others there is none here.
+    /// What is said about addresses, routes and rules in the kernel; nothing about anything else.
+    fn fmt_installed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddressRestored { router, address } => {
+                write!(f, "router {router} put {address} back, which somebody else had removed")
+            }
+            Self::RoutingRestored { router, entry } => {
+                write!(f, "router {router} put the {entry} back, which somebody else had removed")
+            }
+            Self::RoutingFailed { router, entry, reason } => {
+                write!(f, "router {router} cannot put the {entry} in force: {reason}")
+            }
+            Self::RoutingRecovered { router, entry } => {
+                write!(f, "router {router} has the {entry} in force after all")
+            }
+            Self::InstallFailed { router, address, reason } => {
+                write!(f, "router {router} cannot install {address}: {reason}")
+            }
+            Self::InstallRecovered { router } => {
+                write!(f, "router {router} has all its addresses installed again")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What is said about other routers; nothing about anything else.
     fn fmt_peer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -396,24 +421,12 @@ impl fmt::Display for VrrpEvent {
                 write!(f, "router {router} changes its priority from {from} to {to}")?;
                 if because.is_empty() { Ok(()) } else { write!(f, " ({})", because.join(", ")) }
             }
-            Self::AddressRestored { router, address } => {
-                write!(f, "router {router} put {address} back, which somebody else had removed")
-            }
-            Self::RoutingRestored { router, entry } => {
-                write!(f, "router {router} put the {entry} back, which somebody else had removed")
-            }
-            Self::RoutingFailed { router, entry, reason } => {
-                write!(f, "router {router} cannot put the {entry} in force: {reason}")
-            }
-            Self::RoutingRecovered { router, entry } => {
-                write!(f, "router {router} has the {entry} in force after all")
-            }
-            Self::InstallFailed { router, address, reason } => {
-                write!(f, "router {router} cannot install {address}: {reason}")
-            }
-            Self::InstallRecovered { router } => {
-                write!(f, "router {router} has all its addresses installed again")
-            }
+            Self::AddressRestored { .. }
+            | Self::RoutingRestored { .. }
+            | Self::RoutingFailed { .. }
+            | Self::RoutingRecovered { .. }
+            | Self::InstallFailed { .. }
+            | Self::InstallRecovered { .. } => self.fmt_installed(f),
             Self::SendFailed { router, interface, reason } => {
                 write!(f, "router {router} cannot send adverts on {interface}: {reason}")
             }
