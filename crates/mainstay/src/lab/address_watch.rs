@@ -1,14 +1,15 @@
-//! Who holds the virtual address, sampled on the balancers' own interfaces.
+//! Who holds a virtual address, sampled on the balancers' own interfaces.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 
 use super::error::{Context, Result};
-use super::topology::{Host, VIRTUAL_ADDRESS};
+use super::topology::Host;
 
 /// Time between two looks at an interface.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
@@ -30,11 +31,11 @@ struct Change {
 }
 
 impl AddressWatch {
-    /// Starts to watch `host`.
+    /// Starts to watch `host` for `address`.
     ///
     /// # Errors
     /// No thread.
-    pub fn start(host: &Host) -> Result<Self> {
+    pub fn start(host: &Host, address: IpAddr) -> Result<Self> {
         let changes = Arc::new(Mutex::new(vec![Change { at: Instant::now(), label: None }]));
         let ending = Arc::new(AtomicBool::new(false));
         let (host, seen, end) = (host.clone(), Arc::clone(&changes), Arc::clone(&ending));
@@ -44,7 +45,7 @@ impl AddressWatch {
                 return;
             }
             while !end.load(Ordering::Relaxed) {
-                let label = label();
+                let label = label(address);
                 let mut seen = lock(&seen);
                 if seen.last().is_none_or(|last| last.label != label) {
                     seen.push(Change { at: Instant::now(), label });
@@ -99,13 +100,15 @@ impl Drop for AddressWatch {
     }
 }
 
-/// The label of the virtual address on the calling thread's host.
-fn label() -> Option<String> {
-    let held = getifaddrs().ok()?.find(|entry| {
-        let address = entry.address.as_ref().and_then(|address| address.as_sockaddr_in());
-        address.is_some_and(|address| address.ip() == VIRTUAL_ADDRESS)
-    });
-    held.map(|entry| entry.interface_name)
+/// The label of an address on the calling thread's host.
+fn label(address: IpAddr) -> Option<String> {
+    Some(getifaddrs().ok()?.find(|entry| ip_of(entry) == Some(address))?.interface_name)
+}
+
+fn ip_of(entry: &InterfaceAddress) -> Option<IpAddr> {
+    let address = entry.address.as_ref()?;
+    let ipv4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    ipv4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 fn lock(changes: &Mutex<Vec<Change>>) -> MutexGuard<'_, Vec<Change>> {

@@ -18,7 +18,7 @@ use super::enter::DIRECTORY;
 use super::error::{Context, LabError, Result};
 use super::recipe::{Files, Reader};
 use super::time::wait_until;
-use super::topology::Host;
+use super::topology::{Host, VIRTUAL_ADDRESS};
 
 /// How long a balancer may take to stop when it is asked to. mainstay bounds its hand-over well below this.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
@@ -81,7 +81,7 @@ impl Balancer {
     /// # Errors
     /// A file cannot be written.
     pub fn install(kind: Kind, host: &Host, files: &Files, mainstay: PathBuf) -> Result<Self> {
-        let address = AddressWatch::start(host)?;
+        let address = AddressWatch::start(host, VIRTUAL_ADDRESS.into())?;
         let balancer = Self { kind, host: host.clone(), mainstay, address, running: None };
         fs::create_dir_all(balancer.file("run")).context("cannot create a directory")?;
         fs::write(balancer.file("haproxy.cfg"), &files.haproxy).context("cannot write haproxy.cfg")?;

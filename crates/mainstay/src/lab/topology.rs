@@ -35,7 +35,7 @@ const HOSTS: [(&str, Ipv4Addr); 6] = [
 /// A host: a network namespace on the LAN.
 #[derive(Clone, Debug)]
 pub struct Host {
-    name: &'static str,
+    name: String,
     address: Ipv4Addr,
     namespace: Arc<File>,
 }
@@ -43,36 +43,43 @@ pub struct Host {
 /// The LAN. Dropping it takes the hosts' namespaces away.
 #[derive(Debug)]
 pub struct Lan {
+    bridge: String,
     hosts: Vec<Host>,
 }
 
 impl Lan {
-    /// Builds bridge, hosts and cables.
+    /// The recipe's LAN.
     ///
     /// # Errors
     /// `ip` fails, which it explains.
     pub fn build() -> Result<Self> {
-        let mut lan = Self { hosts: Vec::new() };
+        Self::of(BRIDGE, &HOSTS)
+    }
+
+    /// Builds a bridge, hosts and cables.
+    ///
+    /// # Errors
+    /// `ip` fails, which it explains.
+    pub fn of(bridge: &str, hosts: &[(&str, Ipv4Addr)]) -> Result<Self> {
+        let mut lan = Self { bridge: bridge.to_owned(), hosts: Vec::new() };
         ip(&[
             "link set lo up".to_owned(),
-            format!("link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0"),
-            format!("link set {BRIDGE} up"),
+            format!("link add {bridge} type bridge forward_delay 0 mcast_snooping 0"),
+            format!("link set {bridge} up"),
         ])?;
-        for (name, address) in HOSTS {
+        for &(name, address) in hosts {
             ip(&[
                 format!("netns add {name}"),
                 format!("link add {name} type veth peer name {INTERFACE} netns {name}"),
-                format!("link set {name} master {BRIDGE} up"),
+                format!("link set {name} master {bridge} up"),
             ])?;
             let namespace = File::open(format!("/run/netns/{name}")).context("cannot open a namespace")?;
-            let host = Host { name, address, namespace: Arc::new(namespace) };
-            host.enter(|| {
-                ip(&[
-                    "link set lo up".to_owned(),
-                    format!("addr add {address}/24 dev {INTERFACE}"),
-                    format!("link set {INTERFACE} up"),
-                ])
-            })??;
+            let host = Host { name: name.to_owned(), address, namespace: Arc::new(namespace) };
+            host.configure(&[
+                "link set lo up".to_owned(),
+                format!("addr add {address}/24 dev {INTERFACE}"),
+                format!("link set {INTERFACE} up"),
+            ])?;
             lan.hosts.push(host);
         }
         Ok(lan)
@@ -94,12 +101,22 @@ impl Lan {
     pub fn plug(&self, host: &Host, plugged: bool) -> Result<()> {
         ip(&[format!("link set {} {}", host.name, if plugged { "up" } else { "down" })])
     }
+
+    /// Has the bridge carry nothing from host to host any more, or everything again. No end of a cable sees it.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn part(&self, parted: bool) -> Result<()> {
+        let isolated = if parted { "on" } else { "off" };
+        let command = |host: &Host| format!("link set {} type bridge_slave isolated {isolated}", host.name);
+        ip(&self.hosts.iter().map(command).collect::<Vec<_>>())
+    }
 }
 
 impl Drop for Lan {
     fn drop(&mut self) {
         let mut commands: Vec<_> = self.hosts.iter().map(|host| format!("netns del {}", host.name)).collect();
-        commands.push(format!("link del {BRIDGE}"));
+        commands.push(format!("link del {}", self.bridge));
         if let Err(error) = ip(&commands) {
             eprintln!("mainstay lab: cannot take the LAN down: {error}");
         }
@@ -108,8 +125,8 @@ impl Drop for Lan {
 
 impl Host {
     /// Its name, which is also its namespace's.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its own address.
@@ -128,12 +145,20 @@ impl Host {
             .unwrap_or_else(|_| Err(LabError::new(format!("work on {} panicked", self.name))))
     }
 
+    /// Runs commands of iproute2 on this host.
+    ///
+    /// # Errors
+    /// `ip` fails, which it explains.
+    pub fn configure(&self, commands: &[String]) -> Result<()> {
+        self.enter(|| ip(commands))?
+    }
+
     /// Takes the virtual address away, as a boot does. A Keepalived that is killed leaves it.
     ///
     /// # Errors
     /// `ip` fails.
     pub fn forget_virtual_address(&self) -> Result<()> {
-        self.enter(|| ip(&[format!("addr flush dev {INTERFACE} to {VIRTUAL_ADDRESS}")]))?
+        self.configure(&[format!("addr flush dev {INTERFACE} to {VIRTUAL_ADDRESS}")])
     }
 
     /// Moves the calling thread to this host for good.

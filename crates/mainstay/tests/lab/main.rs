@@ -4,18 +4,24 @@
 //! ones. They run one after the other: they measure times. `cargo test --test lab -- NAME` runs some of them.
 
 mod capture;
+mod cell;
+mod combination;
 mod daemon;
 mod faults;
 mod frr;
 mod frr_peer;
 mod groups;
 mod interop;
+mod keepalived_peer;
+mod mainstay_peer;
+mod matrix;
 mod mismatches;
 mod peer_link;
 mod recipe;
 mod signed;
 mod timing;
 mod virtual_mac;
+mod vrrp_peer;
 
 use std::env;
 use std::path::PathBuf;
@@ -33,6 +39,8 @@ const TESTS: &[(&str, fn())] = &[
     ("interop::keepalived_before_mainstay", interop::keepalived_before_mainstay),
     ("groups::tells_what_keepalived_tells", groups::tells_what_keepalived_tells),
     ("groups::moves_as_a_whole_beside_keepalived", groups::moves_as_a_whole_beside_keepalived),
+    ("matrix::of_all_peers", matrix::of_all_peers),
+    ("matrix::would_see_a_refusal", matrix::would_see_a_refusal),
     ("faults::of_balancers", faults::of_balancers),
     ("faults::of_balancers_with_fast_timers", faults::of_balancers_with_fast_timers),
     ("faults::of_apiservers", faults::of_apiservers),
