@@ -472,6 +472,58 @@ mod tests {
         }
     }
 
+    /// The same over IPv6: source, destination, hop limit, message. The host's hardware address was 02:00:00:00:00:01.
+    fn golden_ipv6() -> Vec<(&'static str, Advert)> {
+        let advert =
+            |source: &str, destination: &str, ttl, vrid, priority, interval, addresses: &[&str]| Advert {
+                source: source.parse().unwrap(),
+                destination: destination.parse().unwrap(),
+                ttl,
+                vrid: Vrid::new(vrid).unwrap(),
+                priority: Priority(priority),
+                interval: Centis::new(interval),
+                addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                form: Form::V3 { checksum: ChecksumForm::PseudoHeader },
+                trailer: None,
+            };
+        let (own, group, both) = ("fe80::ff:fe00:1", "ff02::12", ["fe80::100", "fd00:9::100"]);
+        vec![
+            (
+                "3133 6502 000a 6f06 fe80 0000 0000 0000 0000 0000 0000 0100 fd00 0009 0000 0000 0000 0000 0000 0100",
+                advert(own, group, 255, 51, 101, 10, &both),
+            ),
+            (
+                "3133 0002 000a d406 fe80 0000 0000 0000 0000 0000 0000 0100 fd00 0009 0000 0000 0000 0000 0000 0100",
+                advert(own, group, 255, 51, 0, 10, &both),
+            ),
+            (
+                "3134 6501 0064 70bc fd00 0009 0000 0000 0000 0000 0000 0101",
+                advert("fd00:9::1", "fd00:9::2", 64, 52, 101, 100, &["fd00:9::101"]),
+            ),
+        ]
+    }
+
+    #[test]
+    fn ipv6_frames_are_those_of_keepalived_byte_for_byte() {
+        for (message, advert) in golden_ipv6() {
+            let datagram = encode(&advert, 1);
+            assert_eq!(&datagram[40..], hex(message), "{advert:?}");
+            assert_eq!(decode(&datagram).as_ref(), Ok(&advert));
+        }
+    }
+
+    #[test]
+    fn the_ipv6_header_is_that_of_keepalived_but_for_its_flow_label() {
+        let captured = "6c08 c296 0028 70ff fe80 0000 0000 0000 0000 00ff fe00 0001 ff02 0000 0000 0000 0000 0000 \
+                        0000 0012";
+        let mut expected = hex(captured);
+        // Linux labels flows by itself, if it writes the header.
+        expected[1] &= 0xf0;
+        expected[2..4].fill(0);
+        let (_, advert) = golden_ipv6().remove(0);
+        assert_eq!(&encode(&advert, 1)[..40], expected);
+    }
+
     #[test]
     fn the_ip_header_is_that_of_keepalived() {
         let (_, advert) = golden().remove(0);

@@ -232,21 +232,19 @@ mod tests {
         assert_eq!(checksum(&[&frame[22..54], &[0, 0, 0, 24, 0, 0, 0, 58], &frame[54..]]), 0);
     }
 
-    /// As tcpdump decodes it: an advertisement with the override flag whose checksum is right.
+    /// Keepalived 2.2.7's, captured from the installed package; RFC 4861 §4.4 and §7.2.6.
     #[test]
-    fn the_neighbour_advertisement_is_that_of_rfc_4861() {
-        let address: Ipv6Addr = "2001:db8::64".parse().unwrap();
-        let frame = neighbour_advertisement([2, 0, 0, 0, 0, 7], address);
-        assert_eq!(frame.len(), 14 + 40 + 32);
-        assert_eq!(frame[..14], [0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 7, 0x86, 0xdd]);
-        assert_eq!(frame[14..22], [0x60, 0, 0, 0, 0, 32, 58, 255]);
-        assert_eq!(frame[22..38], address.octets());
-        assert_eq!(frame[38..54], ALL_NODES_ADDRESS.octets());
-        assert_eq!(frame[54..56], [136, 0]);
-        assert_eq!(frame[58..62], [0x20, 0, 0, 0]);
-        assert_eq!(frame[62..78], address.octets());
-        assert_eq!(frame[78..86], [2, 1, 2, 0, 0, 0, 0, 7]);
-        // Over everything the checksum covers, itself included, the sum is right.
-        assert_eq!(checksum(&[&frame[22..54], &[0, 0, 0, 32, 0, 0, 0, 58], &frame[54..]]), 0);
+    fn the_neighbour_advertisement_is_the_one_keepalived_sends() {
+        let frame = neighbour_advertisement([2, 0, 0, 0, 0, 1], "fd00:9::100".parse().unwrap());
+        let expected = [
+            0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, // Ethernet
+            0x60, 0, 0, 0, 0, 32, 0x3a, 0xff, // IPv6
+            0xfd, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, // source
+            0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, // all nodes
+            0x88, 0, 0x58, 0x8b, 0x20, 0, 0, 0, // advertisement, override
+            0xfd, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, // target
+            2, 1, 2, 0, 0, 0, 0, 1, // its link-layer address
+        ];
+        assert_eq!(frame, expected);
     }
 }
