@@ -1,10 +1,11 @@
 //! No datagram from the LAN makes the decoder or the engine panic, spin, or do what the plan does not name.
 //!
-//! The bytes are a row of datagrams, each as long as its IP header says. The identification, which nothing reads, says
-//! how many milliseconds pass before it arrives. As chance hardly ever finds a checksum, every row comes a second time
-//! with both checksums of each datagram mended; and as it never finds a signature, a third time with every advert signed.
+//! The bytes are a row of datagrams of either family, each as long as its IP header says. The identification, or the end
+//! of the flow label, which nothing reads, says how many milliseconds pass before it arrives. As chance hardly ever finds
+//! a checksum, every row comes a second time with the checksums of each datagram mended; and as it never finds a
+//! signature, a third time with every advert signed.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,15 @@ use mainstay_engine::{Engine, Input, Output, Plan};
 const KEEPALIVED_CONF: &str = include_str!("vrrp.conf");
 
 const INTERFACE: &str = "eth0";
-const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 3));
+/// Its addresses: one for everything over IPv4, one for multicast over IPv6, one for unicast over it.
+const OWN: [(IpAddr, u8); 3] = [
+    (IpAddr::V4(Ipv4Addr::new(10, 9, 0, 3)), 24),
+    (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 3)), 64),
+    (IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 3)), 64),
+];
+
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
 
 /// Long enough for every router to become active when nobody is heard.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -32,7 +41,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const PAUSE_MILLIS: u64 = 4096;
 
 /// What can come of one datagram or one deadline: all routers send, install, announce and say something, some times over.
-const OUTPUTS: usize = 500;
+const OUTPUTS: usize = 1000;
 
 /// Deadlines within [`PAUSE_MILLIS`] or [`SILENCE`]: the shortest are adverts that are 10 ms apart.
 const DEADLINES: usize = 20_000;
@@ -67,8 +76,8 @@ pub fn vrrp_datagram(bytes: &[u8]) {
 fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut datagrams = Vec::new();
     while !bytes.is_empty() {
-        let claimed = bytes.get(2..4).map_or(0, |field| usize::from(field[0]) << 8 | usize::from(field[1]));
-        let length = if claimed >= 20 { claimed.min(bytes.len()) } else { bytes.len() };
+        let claimed = if is_ipv6(bytes) { IPV6_HEADER + field(bytes, 4) } else { field(bytes, 2) };
+        let length = if claimed >= IPV4_HEADER { claimed.min(bytes.len()) } else { bytes.len() };
         let (datagram, rest) = bytes.split_at(length);
         datagrams.push(datagram.to_vec());
         bytes = rest;
@@ -76,19 +85,48 @@ fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     datagrams
 }
 
-/// The same datagram with its length, its protocol and both checksums right; the message's without a pseudo-header.
+fn is_ipv6(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|byte| byte >> 4 == 6)
+}
+
+/// A 16-bit field, 0 where there is none.
+fn field(bytes: &[u8], at: usize) -> usize {
+    bytes.get(at..at + 2).map_or(0, |field| usize::from(field[0]) << 8 | usize::from(field[1]))
+}
+
+/// The same datagram with its length, its protocol and its checksums right.
 fn mend(datagram: &[u8]) -> Vec<u8> {
+    if is_ipv6(datagram) { mend_ipv6(datagram) } else { mend_ipv4(datagram) }
+}
+
+/// The message's checksum without a pseudo-header.
+fn mend_ipv4(datagram: &[u8]) -> Vec<u8> {
     let mut mended = datagram.to_vec();
     let header_length = usize::from(datagram.first().map_or(0, |byte| byte & 0x0f)) * 4;
-    if header_length < 20 || header_length + 8 > datagram.len() {
+    if header_length < IPV4_HEADER || header_length + 8 > datagram.len() {
         return mended;
     }
     let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
     mended[2..4].copy_from_slice(&length.to_be_bytes());
     mended[9] = 112;
     let (header, message) = mended.split_at_mut(header_length);
-    fill_in_checksum(header, 10);
-    fill_in_checksum(message, 6);
+    fill_in_checksum(&[], header, 10);
+    fill_in_checksum(&[], message, 6);
+    mended
+}
+
+/// Without a pseudo-header there is no checksum over IPv6.
+fn mend_ipv6(datagram: &[u8]) -> Vec<u8> {
+    let mut mended = datagram.to_vec();
+    if datagram.len() < IPV6_HEADER + 8 {
+        return mended;
+    }
+    let length = u16::try_from(datagram.len() - IPV6_HEADER).unwrap_or(u16::MAX).to_be_bytes();
+    mended[4..6].copy_from_slice(&length);
+    mended[6] = 112;
+    let (header, message) = mended.split_at_mut(IPV6_HEADER);
+    let pseudo_header = [&header[8..], &[0, 0], &length, &[0, 0, 0, 112]].concat();
+    fill_in_checksum(&pseudo_header, message, 6);
     mended
 }
 
@@ -103,12 +141,12 @@ fn sign(datagram: &[u8], number: u64) -> Vec<u8> {
     encode(&Advert { trailer, ..advert }, identification)
 }
 
-/// RFC 1071.
-fn fill_in_checksum(bytes: &mut [u8], at: usize) {
+/// RFC 1071, over `before` as well, which has an even length.
+fn fill_in_checksum(before: &[u8], bytes: &mut [u8], at: usize) {
     bytes[at..at + 2].fill(0);
-    let words =
-        bytes.chunks(2).map(|word| u64::from(word[0]) << 8 | word.get(1).map_or(0, |&low| low.into()));
-    let mut sum: u64 = words.sum();
+    let words = before.chunks(2).chain(bytes.chunks(2));
+    let mut sum: u64 =
+        words.map(|word| u64::from(word[0]) << 8 | word.get(1).map_or(0, |&low| u64::from(low))).sum();
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }
@@ -141,16 +179,15 @@ impl Machine {
         let engine = Engine::new(Arc::clone(&plan), 1, now);
         let mut machine = Self { engine, plan, now };
         machine.carry_out();
-        let state = Some(InterfaceState { running: true, addresses: vec![(OWN, 24)] });
+        let state = Some(InterfaceState { running: true, addresses: OWN.to_vec() });
         machine.take(Input::Interface { name: INTERFACE, state });
         machine
     }
 
     fn deliver(&mut self, datagrams: &[Vec<u8>]) {
         for datagram in datagrams {
-            let identification =
-                datagram.get(4..6).map_or(0, |field| u64::from(field[0]) << 8 | u64::from(field[1]));
-            self.pass(Duration::from_millis(identification % PAUSE_MILLIS));
+            let pause = field(datagram, if is_ipv6(datagram) { 2 } else { 4 });
+            self.pass(Duration::from_millis(pause as u64 % PAUSE_MILLIS));
             self.take(Input::Datagram { interface: INTERFACE, datagram });
         }
         let status = reply(&Reply::Status(Box::new(self.engine.status(self.now))));
@@ -199,7 +236,8 @@ impl Machine {
         match output {
             Output::SendAdvert { interface, hardware: None, destination, datagram } => {
                 let advert = decode(datagram).expect("what is sent is well-formed");
-                assert_eq!((interface.as_str(), advert.source), (INTERFACE, OWN));
+                assert_eq!(interface, INTERFACE);
+                assert!(OWN.iter().any(|(own, _)| *own == advert.source), "{} is not its own", advert.source);
                 assert_eq!(advert.destination, *destination);
                 for address in advert.addresses {
                     assert!(self.is_virtual(address), "{address} is advertised and not planned");
