@@ -1,6 +1,6 @@
 //! One engine with one router on a bench: a clock that is turned by hand, a peer that says what it is told to.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +13,21 @@ use mainstay_engine::plan::{
 };
 use mainstay_engine::time::{Centis, Instant};
 use mainstay_engine::vrrp::event::VrrpEvent;
-use mainstay_engine::vrrp::packet::{Advert, ChecksumForm, Form, GROUP, LAN_TTL, decode, encode};
+use mainstay_engine::vrrp::packet::{Advert, ChecksumForm, Form, GROUP, GROUP_IPV6, LAN_TTL, decode, encode};
 use mainstay_engine::{Engine, Event, Input, Output};
 
 pub(crate) const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
 pub(crate) const LOWER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 pub(crate) const HIGHER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
+pub(crate) const OWN_IPV6: IpAddr = link_local(5);
+pub(crate) const LOWER_IPV6: IpAddr = link_local(1);
+pub(crate) const HIGHER_IPV6: IpAddr = link_local(9);
 pub(crate) const VIRTUAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+const fn link_local(number: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number))
+}
 
 /// A version 2 multicast router with Keepalived's defaults.
 pub(crate) fn router(priority: u8) -> Router {
@@ -75,6 +82,18 @@ pub(crate) fn fast(priority: u8) -> Router {
     Router { version: Version::V3, advert_interval: Centis::new(10), ..router(priority) }
 }
 
+/// As [`fast`], over IPv6, with a link-local address and another.
+pub(crate) fn ipv6(priority: u8) -> Router {
+    let like = &router(priority).addresses[0];
+    let address = |address| VirtualAddress { address, prefix_length: 64, ..like.clone() };
+    let global = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 100);
+    Router {
+        delivery: Delivery::Multicast { group: GROUP_IPV6.into() },
+        addresses: vec![address(link_local(100)), address(global.into())],
+        ..fast(priority)
+    }
+}
+
 pub(crate) struct Bench {
     pub(crate) engine: Engine,
     pub(crate) now: Instant,
@@ -122,7 +141,12 @@ impl Bench {
     }
 
     pub(crate) fn link(&mut self, running: bool) {
-        let state = Some(InterfaceState { running, addresses: vec![(OWN, 24)] });
+        self.has(running, &[(OWN, 24), (OWN_IPV6, 64)]);
+    }
+
+    /// The interface as it is, with the addresses it has.
+    pub(crate) fn has(&mut self, running: bool, addresses: &[(IpAddr, u8)]) {
+        let state = Some(InterfaceState { running, addresses: addresses.to_vec() });
         self.handle(Input::Interface { name: "eth0", state });
     }
 
@@ -191,8 +215,26 @@ impl Bench {
     }
 
     pub(crate) fn hear_this(&mut self, advert: &Advert) {
-        let datagram = encode(advert, 1);
-        self.handle(Input::Datagram { interface: "eth0", datagram: &datagram });
+        self.hear_bytes(&encode(advert, 1));
+    }
+
+    pub(crate) fn hear_bytes(&mut self, datagram: &[u8]) {
+        self.handle(Input::Datagram { interface: "eth0", datagram });
+    }
+
+    /// The datagrams that were sent since.
+    pub(crate) fn sent(&mut self) -> Vec<Vec<u8>> {
+        let datagram = |output| match output {
+            Output::SendAdvert { datagram, .. } => Some(datagram),
+            _ => None,
+        };
+        self.take().into_iter().filter_map(datagram).collect()
+    }
+
+    /// The stable names of what was refused, each with its count.
+    pub(crate) fn refused(&self) -> Vec<(String, u64)> {
+        let router = self.engine.status(self.now).routers.swap_remove(0);
+        router.refused.into_iter().map(|refused| (refused.reason, refused.count)).collect()
     }
 
     pub(crate) fn state(&self) -> String {
