@@ -50,7 +50,6 @@ impl Kind {
     /// Why mainstay and it cannot do this together, if so.
     fn objection(self, combination: Combination) -> Option<&'static str> {
         match (self, combination.authentication) {
-            (Self::Mainstay, Authentication::Hmac) => Some("mainstay does not have `auth_hmac` yet"),
             (Self::Keepalived, Authentication::Hmac) => Some("Keepalived has `auth_hmac` from 2.4 on"),
             _ => None,
         }

@@ -76,7 +76,9 @@ impl Side {
             Authentication::Password => {
                 "    authentication {\n        auth_type PASS\n        auth_pass k8s-secr\n    }\n"
             }
-            Authentication::Hmac => panic!("no such row yet"),
+            Authentication::Hmac => {
+                "    auth_hmac {\n        key 1 as-long-as-a-key-has-to-be-and-more\n        active_key 1\n    }\n"
+            }
         };
         let addresses: Vec<_> =
             self.combination.virtual_addresses().map(|address| format!("        {address}\n")).collect();
@@ -117,14 +119,16 @@ impl Process {
         .expect("a daemon that is asked to end ends");
     }
 
-    /// Kills it and the processes it started.
+    /// Kills it and the processes it started, at one moment for all of them.
     pub(crate) fn kill(mut self) {
         let pid = self.pid();
+        // Keepalived starts its children anew, and they tidy up when it is gone: neither may see the other die.
+        signal(pid, Signal::SIGSTOP);
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        signal(pid, Signal::SIGKILL);
         for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
             signal(Pid::from_raw(child), Signal::SIGKILL);
         }
+        signal(pid, Signal::SIGKILL);
         self.child.wait().expect("a killed process ends");
     }
 
