@@ -121,8 +121,11 @@ fn a_server_that_resets_resets_the_client_after_what_it_sent() {
 fn a_client_that_resets_resets_the_server() {
     let (address, connections) = manual_server();
     let rig = Rig::start(&[address], |_| {});
-    let client = rig.connect();
+    let mut client = rig.connect();
     let mut server = connections.recv_timeout(PATIENCE).unwrap();
+    // A client that gives up before the two are joined only closes the server's side.
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
     reset(client);
     let error = server.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
