@@ -19,10 +19,13 @@ use crate::vrrp::phrase::Span;
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Added in part, by priority, so that of several backups the best one takes over (as `Skew_Time`, RFC 9568 §6.1).
-const LONGEST_SKEW: Duration = Duration::from_millis(20);
+const LONGEST_SKEW: Duration = Duration::from_millis(10);
 
 /// When the addresses of a process that died just now are gone: their lifetime, and what a kernel may be late.
 const AFTER_DEATH: Duration = limits::ADDRESS_LIFETIME.saturating_add(Duration::from_millis(250));
+
+/// Time between announcements until then: a client that asked just now was perhaps answered by the dead host's kernel.
+const UNTIL_THEN: Duration = Duration::from_millis(125);
 
 /// A challenge under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,15 @@ impl Router {
             "because {peer} is gone: its kernel closed and refuses the peer link, and nobody answered for {waited}"
         );
         self.become_active(why, None, now);
-        // Until then the dead host's kernel answers ARP, too.
-        self.timers.set(Timer::AfterDeathBurst, now, AFTER_DEATH);
+        self.timers.set(Timer::AfterDeath, now, UNTIL_THEN);
+    }
+
+    /// Announces the addresses again as long as the dead host's kernel may have them, and answer ARP for them, too.
+    pub(super) fn announce_after_death(&mut self, now: Instant) {
+        self.announce(1);
+        if now.since(self.since) < AFTER_DEATH {
+            self.timers.set(Timer::AfterDeath, now, UNTIL_THEN);
+        }
     }
 
     /// Whether an advert of a lower priority is no claim but the question of a backup: one that claims says it again at

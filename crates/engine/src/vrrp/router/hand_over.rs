@@ -162,7 +162,7 @@ impl Router {
     pub(super) fn hand_over(&mut self, purpose: Purpose, now: Instant) {
         // Announcing the addresses again would take them back from the successor.
         self.timers.clear(Timer::SecondBurst);
-        self.timers.clear(Timer::AfterDeathBurst);
+        self.timers.clear(Timer::AfterDeath);
         self.timers.clear(Timer::LowerPriorityBurst);
         self.timers.clear(Timer::Refresh);
         self.timers.clear(Timer::RefreshElsewhere);

@@ -286,7 +286,7 @@ impl Router {
             },
             Timer::Renewal => self.renew_addresses(now),
             Timer::SecondBurst => self.announce(self.config.announce.repeat),
-            Timer::AfterDeathBurst => self.announce(self.config.announce.repeat),
+            Timer::AfterDeath => self.announce_after_death(now),
             Timer::Refresh => self.refresh_announcements(now),
             Timer::RefreshElsewhere => self.refresh_elsewhere(now),
             Timer::LowerPriorityBurst => self.announce(self.config.announce.lower_priority_repeat),

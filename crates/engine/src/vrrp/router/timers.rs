@@ -19,7 +19,7 @@ pub(super) enum Timer {
     /// The second burst of announcements after becoming active.
     SecondBurst,
     /// The burst of announcements when the addresses of a dead predecessor have expired.
-    AfterDeathBurst,
+    AfterDeath,
     /// The second burst of announcements after a lower-priority advert.
     LowerPriorityBurst,
     /// The refresh of announcements while active.
@@ -44,7 +44,7 @@ impl Timer {
             Self::Advert => "advert",
             Self::Renewal => "renewal of addresses",
             Self::SecondBurst => "second announcement",
-            Self::AfterDeathBurst => "announcement after a death",
+            Self::AfterDeath => "announcement after a death",
             Self::LowerPriorityBurst => "second announcement after a lower-priority advert",
             Self::Refresh => "refresh of announcements",
             Self::Probe => "probe for address conflicts",
