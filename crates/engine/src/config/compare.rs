@@ -173,21 +173,37 @@ fn check_authentication(first: &Member<'_>, other: &Member<'_>, diagnostics: &mu
                 .related(place(first), label(one))
                 .hint("write the same `authentication` block on every balancer"),
         );
-    } else if one != two {
-        let place = |member: &Member<'_>| {
-            let block = places::setting(member.instance, &["authentication"]);
-            let password = block.and_then(|block| places::setting(block, &["auth_pass"]));
-            password.map_or_else(|| member.place(&["auth_hmac"]), |password| password.keyword.span)
-        };
+    } else {
+        check_password(first, other, diagnostics);
+    }
+}
+
+/// Of a password adverts carry eight bytes (none in version 3), and the peer link goes by all of it.
+fn check_password(first: &Member<'_>, other: &Member<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let vrid = other.router.vrid;
+    let place = |member: &Member<'_>| {
+        let block = places::setting(member.instance, &["authentication"]);
+        let password = block.and_then(|block| places::setting(block, &["auth_pass"]));
+        password.map_or_else(|| member.place(&["auth_hmac"]), |password| password.keyword.span)
+    };
+    let diagnostic = if first.router.authentication != other.router.authentication {
         let message =
             format!("virtual router {vrid} has two different passwords: each balancer refuses the other");
-        diagnostics.push(
-            Diagnostic::error(codes::DIFFERENT_PASSWORD, place(other), message)
-                .label("not the same password")
-                .related(place(first), "as here")
-                .hint("write the same password on every balancer"),
+        Diagnostic::error(codes::DIFFERENT_PASSWORD, place(other), message)
+    } else if first.router.link_secret != other.router.link_secret {
+        let message = format!(
+            "virtual router {vrid} has passwords that differ where adverts do not carry them: the balancers have no peer link"
         );
-    }
+        Diagnostic::warning(codes::DIFFERENT_PASSWORD, place(other), message)
+    } else {
+        return;
+    };
+    diagnostics.push(
+        diagnostic
+            .label("not the same password")
+            .related(place(first), "as here")
+            .hint("write the same password on every balancer"),
+    );
 }
 
 fn check_interval(first: &Member<'_>, other: &Member<'_>, diagnostics: &mut Vec<Diagnostic>) {

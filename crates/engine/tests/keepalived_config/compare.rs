@@ -60,6 +60,10 @@ pub(crate) fn cases() -> Vec<(&'static str, Vec<String>)> {
             pair(&[(block, "")])
         }),
         ("K062-different-password", pair(&[("auth_pass hunter2", "auth_pass correct-horse")])),
+        (
+            "K062-different-rest-of-password",
+            both(&[("hunter2", "hunter2-and-more")], pair(&[("hunter2", "hunter2-and-more")])),
+        ),
         ("K062-different-keys", different_keys()),
         ("K063-different-interval", pair(&[("advert_int 1", "advert_int 2")])),
         (
