@@ -9,8 +9,8 @@ use mainstay_engine::peers::event::PeersEvent;
 use mainstay_engine::peers::view::View;
 use mainstay_engine::peers::{LinkEnd, LinkId, PeerInput, PeerOptions, PeerOutput};
 use mainstay_engine::plan::{
-    Algorithm, Check, CheckKind, Delivery, LinkSecret, Plan, Pool, Preempt, Router, RouterId, Server,
-    UnicastPeer,
+    Algorithm, Check, CheckKind, Delivery, LinkSecret, Notify, Plan, Pool, Preempt, Router, RouterId, Server,
+    SyncGroup, UnicastPeer,
 };
 use mainstay_engine::vrrp::event::VrrpEvent;
 use mainstay_engine::{Event, Input, Output};
@@ -34,7 +34,10 @@ fn linked(config: Router) -> Bench {
 
 /// A backup that has followed `HIGHER` for a while, with a link to it.
 fn follower(config: Router) -> Bench {
-    let mut bench = linked(config);
+    following(linked(config))
+}
+
+fn following(mut bench: Bench) -> Bench {
     bench.hear(HIGHER, 120);
     bench.handle(Input::Peer(PeerInput::Opened { link: LINK }));
     for _ in 0..3 {
@@ -87,6 +90,19 @@ fn a_peer_that_closes_its_link_refuses_a_new_one_and_does_not_answer_is_replaced
         "{}",
         bench.reason()
     );
+}
+
+/// The group decides when its members are active, so the question only says that this one could take over.
+#[test]
+fn a_member_of_a_sync_group_replaces_a_dead_peer_as_fast() {
+    let group = SyncGroup { name: "G".to_owned(), members: vec![RouterId(0)], notify: Notify::default() };
+    let plan = Plan { routers: vec![secret(router(100))], groups: vec![group], ..Plan::default() };
+    let mut bench = Bench::with_peers(plan, ON);
+    bench.link(true);
+    let mut bench = following(bench);
+    gone(&mut bench);
+    assert_eq!(bench.until_active(), Duration::from_nanos(16_093_750));
+    assert_eq!(bench.deeds()[..3], ["advert 1", "advert 100", "install"]);
 }
 
 #[test]

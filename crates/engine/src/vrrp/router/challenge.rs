@@ -59,19 +59,32 @@ impl Router {
 
     /// The time for an answer is over.
     pub(super) fn judge_challenge(&mut self, now: Instant) {
-        let Some(Challenge { peer, sent }) = self.challenge.take() else { return };
-        let silent = self.peer.is_some_and(|active| active.address == peer && active.heard < sent);
-        if self.state != State::Backup || !silent {
-            return;
+        let unanswered = self.challenge.is_some_and(|challenge| self.is_unanswered(challenge));
+        if self.state != State::Backup || !unanswered {
+            self.challenge = None;
+        } else if self.membership.is_some() {
+            self.wait_for_group(now);
+        } else {
+            self.take_over(now);
         }
-        if self.membership.is_some() {
-            return self.wait_for_group(now);
-        }
+    }
+
+    /// Why the peer that was asked is gone, once the time for an answer is over.
+    pub(super) fn take_unanswered(&mut self, now: Instant) -> Option<String> {
+        let challenge = self.challenge.take().filter(|&challenge| self.is_unanswered(challenge))?;
+        let Challenge { peer, sent } = challenge;
         let waited = Span(now.since(sent));
-        let why = format!(
+        Some(format!(
             "because {peer} is gone: its kernel closed and refuses the peer link, and nobody answered for {waited}"
-        );
-        self.become_active(why, None, now);
+        ))
+    }
+
+    fn is_unanswered(&self, Challenge { peer, sent }: Challenge) -> bool {
+        self.peer.is_some_and(|active| active.address == peer && active.heard < sent)
+    }
+
+    /// Begins to announce against the kernel of a host whose daemon died.
+    pub(super) fn outlive(&mut self, now: Instant) {
         self.timers.set(Timer::AfterDeath, now, UNTIL_THEN);
     }
 

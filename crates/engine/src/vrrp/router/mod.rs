@@ -376,8 +376,12 @@ impl Router {
         }
     }
 
-    /// The active router was silent for too long, let go, or is put up with no longer.
+    /// The active router was silent for too long, let go, died, or is put up with no longer.
     fn take_over(&mut self, now: Instant) {
+        if let Some(why) = self.take_unanswered(now) {
+            self.become_active(why, None, now);
+            return self.outlive(now);
+        }
         let own = self.priority();
         // Whoever was heard lately is alive, and has connections.
         let predecessor = self.peer.filter(|peer| now.since(peer.heard) < self.master_down());
