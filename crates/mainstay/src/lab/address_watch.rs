@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
 
 use super::error::{Context, Result};
 use super::topology::Host;
@@ -36,6 +37,19 @@ impl AddressWatch {
     /// # Errors
     /// No thread.
     pub fn start(host: &Host, address: IpAddr) -> Result<Self> {
+        Self::of(host, address, InterfaceFlags::empty())
+    }
+
+    /// The same, but an address counts only while its interface runs: FRR leaves it where it is, and takes the
+    /// interface's carrier.
+    ///
+    /// # Errors
+    /// No thread.
+    pub fn where_running(host: &Host, address: IpAddr) -> Result<Self> {
+        Self::of(host, address, InterfaceFlags::IFF_RUNNING)
+    }
+
+    fn of(host: &Host, address: IpAddr, flags: InterfaceFlags) -> Result<Self> {
         let changes = Arc::new(Mutex::new(vec![Change { at: Instant::now(), label: None }]));
         let ending = Arc::new(AtomicBool::new(false));
         let (host, seen, end) = (host.clone(), Arc::clone(&changes), Arc::clone(&ending));
@@ -45,7 +59,7 @@ impl AddressWatch {
                 return;
             }
             while !end.load(Ordering::Relaxed) {
-                let label = label(address);
+                let label = label(address, flags);
                 let mut seen = lock(&seen);
                 if seen.last().is_none_or(|last| last.label != label) {
                     seen.push(Change { at: Instant::now(), label });
@@ -100,9 +114,10 @@ impl Drop for AddressWatch {
     }
 }
 
-/// The label of an address on the calling thread's host.
-fn label(address: IpAddr) -> Option<String> {
-    Some(getifaddrs().ok()?.find(|entry| ip_of(entry) == Some(address))?.interface_name)
+/// The label of an address on the calling thread's host, on an interface with all these flags.
+fn label(address: IpAddr, flags: InterfaceFlags) -> Option<String> {
+    let fits = |entry: &InterfaceAddress| entry.flags.contains(flags) && ip_of(entry) == Some(address);
+    Some(getifaddrs().ok()?.find(fits)?.interface_name)
 }
 
 fn ip_of(entry: &InterfaceAddress) -> Option<IpAddr> {

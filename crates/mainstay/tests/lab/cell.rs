@@ -83,8 +83,9 @@ impl Cell {
             own: own[side],
             other: own[1 - side],
         });
-        let watches = [0, 1]
-            .map(|side| AddressWatch::start(&hosts[side], combination.virtual_address()).expect("a watch"));
+        let watches = [0, 1].map(|side| {
+            AddressWatch::where_running(&hosts[side], combination.virtual_address()).expect("a watch")
+        });
         let files = [0, 1].map(|side: usize| sides[side].file("conf"));
         let mut sides = sides.into_iter();
         let peers = kinds.map(|kind| kind.install(sides.next().expect("one for each")));
@@ -137,7 +138,7 @@ impl Cell {
         self.peers[0].stop();
         self.wait("stop", [false, true])?;
         times.stop = self.longest_gap(elected, Instant::now());
-        let bound = if self.kinds[0] == Kind::Mainstay {
+        let bound = if self.kinds[0].is_mainstay() {
             SEAMLESS
         } else {
             self.combination.skew(PRIORITIES[1]) + GAP_SLACK

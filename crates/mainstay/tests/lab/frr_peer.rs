@@ -1,120 +1,206 @@
-//! One VRRP group with FRR, mainstay in both roles, over both families, with a MAC address of its own and without.
+//! FRR as one side of a pair: zebra, vrrpd and the macvlan interface that they want to be made for them.
+//!
+//! Owns [`Frr`]. It speaks multicast without authentication, and its address always has the group's MAC address.
 
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use mainstay::lab::enter::{self, DIRECTORY};
 use mainstay::lab::time::wait_until;
-use mainstay::lab::topology::{Host, INTERFACE, Lan};
+use mainstay::lab::topology::INTERFACE;
+use mainstay_engine::plan::{Family, HardwareAddress, Vrid};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 
-use super::daemon::{Daemon, Program};
-use super::frr::{Frr, Group};
+use super::daemon::{ip, run};
+use super::vrrp_peer::{Side, VRID, VrrpPeer};
 
-/// Adverts come every 0.1 s: a takeover takes 0.4 s, and a busy machine may add to it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Where Debian puts FRR's daemons.
+const DAEMONS: &str = "/usr/lib/frr";
 
-const INTERVAL: Duration = Duration::from_millis(100);
+/// How long zebra and vrrpd may take to start.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The address in the group.
-#[derive(Clone, Copy)]
-struct Address(&'static str, u8);
+/// What vrrpd's log says of adverts that it does not take (`vrrp_packet.c` and `vrrp.c` of 8.4).
+const COMPLAINTS: [&str; 3] = ["nvalid", "ejected", "ignoring"];
 
-const IPV4: Address = Address("192.168.2.200", 24);
-const IPV6: Address = Address("2001:db8::200", 64);
-
-fn group(address: Address, priority: u8) -> Group {
-    let addresses = vec![(address.0.parse().expect("an address"), address.1)];
-    Group { vrid: 51, priority, interval: INTERVAL, preempt: true, addresses }
+/// An FRR that may be running. Dropping it kills it.
+pub(crate) struct Frr {
+    side: Side,
+    /// vrrpd first, which ends before what it stands on.
+    daemons: Vec<Child>,
 }
 
-fn keepalived_conf(Address(address, length): Address, priority: u8, vmac: &str) -> String {
-    format!(
-        "vrrp_instance V {{\n interface {INTERFACE}\n virtual_router_id 51\n version 3\n priority {priority}\n \
-         advert_int 0.1\n {vmac}\n virtual_ipaddress {{\n {address}/{length}\n }}\n}}\n"
-    )
-}
+impl Frr {
+    /// Prepares what it reads; starts nothing yet.
+    pub(crate) fn install(side: Side) -> Self {
+        for daemon in ["zebra", "vrrpd"] {
+            let program = format!("{DAEMONS}/{daemon}");
+            assert!(Path::new(&program).exists(), "{program} is not installed: apt install frr");
+        }
+        enter::require("unshare", "util-linux").expect("unshare");
+        Self { side, daemons: Vec::new() }
+    }
 
-/// Waits until mainstay and FRR are in these states.
-fn settle(mainstay: Option<(&Daemon, &str)>, frr: Option<(&Frr, &str)>) {
-    wait_until(PATIENCE, || {
-        let of_mainstay = mainstay.map(|(daemon, wanted)| (daemon.state(), wanted));
-        let of_frr = frr.map(|(daemon, wanted)| (daemon.state(), wanted));
-        let fits = [&of_mainstay, &of_frr].into_iter().flatten().all(|(state, wanted)| state == wanted);
-        let logs = || [mainstay.map(|(daemon, _)| daemon.log()), frr.map(|(daemon, _)| daemon.log())];
-        Ok(if fits { Ok(()) } else { Err(format!("mainstay {of_mainstay:?}, FRR {of_frr:?}: {:?}", logs())) })
-    })
-    .expect("both agree");
-}
+    /// What the installed one calls itself.
+    pub(crate) fn version() -> String {
+        let output = Command::new(format!("{DAEMONS}/vrrpd")).arg("--version").output();
+        let said = output.expect("vrrpd runs: apt install frr").stdout;
+        String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned()
+    }
 
-fn nothing_refused(mainstay: &Daemon) {
-    let status = mainstay.status().expect("a status");
-    assert_eq!(status.refused, [], "no advert of FRR is refused");
-}
+    fn directory(&self) -> PathBuf {
+        PathBuf::from(DIRECTORY).join(self.side.host.name()).join("frr")
+    }
 
-/// Election, stop, preemption, kill, preemption, a cut cable and its return, mainstay preferred.
-fn mainstay_preferred(lan: &Lan, lb1: &Host, lb2: &Host, address: Address, vmac: &str) {
-    let conf = keepalived_conf(address, 120, vmac);
-    let start = || Daemon::start(Program::Mainstay, lb1, &conf);
-    let frr = Frr::start(lb2, &group(address, 100));
-    settle(None, Some((&frr, "Master")));
-    let mainstay = start();
-    settle(Some((&mainstay, "active")), Some((&frr, "Backup")));
-    mainstay.stop();
-    settle(None, Some((&frr, "Master")));
-    let mainstay = start();
-    settle(Some((&mainstay, "active")), Some((&frr, "Backup")));
-    nothing_refused(&mainstay);
-    mainstay.kill();
-    settle(None, Some((&frr, "Master")));
-    let mainstay = start();
-    settle(Some((&mainstay, "active")), Some((&frr, "Backup")));
-    lan.plug(lb1, false).expect("the cable");
-    settle(Some((&mainstay, "fault")), Some((&frr, "Master")));
-    lan.plug(lb1, true).expect("the cable");
-    settle(Some((&mainstay, "active")), Some((&frr, "Backup")));
-    assert!(frr.adverts_received() > 0);
-    nothing_refused(&mainstay);
-    frr.stop();
-    mainstay.stop();
-}
+    /// What `show vrrp json` says of its virtual router, in the pair's family: `{"status": "Master", ...}`.
+    fn status(&self) -> Option<Value> {
+        let mut command = Command::new("vtysh");
+        command.arg("--vty_socket").arg(self.directory()).args(["-d", "vrrpd", "-c", "show vrrp json"]);
+        let output = self.side.host.enter(|| command.output()).expect("the host").expect("vtysh runs");
+        let routers: Value = serde_json::from_slice(&output.stdout).ok()?;
+        let family = match self.side.combination.family {
+            Family::Ipv4 => "v4",
+            Family::Ipv6 => "v6",
+        };
+        routers.get(0)?.get(family).cloned()
+    }
 
-/// The same, FRR preferred.
-fn frr_preferred(lan: &Lan, lb1: &Host, lb2: &Host, address: Address, vmac: &str) {
-    let mainstay = Daemon::start(Program::Mainstay, lb1, &keepalived_conf(address, 100, vmac));
-    settle(Some((&mainstay, "active")), None);
-    let start = || Frr::start(lb2, &group(address, 120));
-    let frr = start();
-    settle(Some((&mainstay, "backup")), Some((&frr, "Master")));
-    let peer = mainstay.status().expect("a status").active_peer;
-    assert!(peer.is_some(), "mainstay knows who is active");
-    frr.stop();
-    settle(Some((&mainstay, "active")), None);
-    let frr = start();
-    settle(Some((&mainstay, "backup")), Some((&frr, "Master")));
-    frr.kill();
-    settle(Some((&mainstay, "active")), None);
-    let frr = start();
-    settle(Some((&mainstay, "backup")), Some((&frr, "Master")));
-    lan.plug(lb2, false).expect("the cable");
-    settle(Some((&mainstay, "active")), None);
-    lan.plug(lb2, true).expect("the cable");
-    settle(Some((&mainstay, "backup")), Some((&frr, "Master")));
-    nothing_refused(&mainstay);
-    mainstay.stop();
-    frr.stop();
-}
+    /// The name of its interface, as in FRR's documentation.
+    fn interface(&self) -> String {
+        let number = if self.side.combination.family == Family::Ipv4 { 4 } else { 6 };
+        format!("vrrp{number}-{VRID}-1")
+    }
 
-fn in_both_roles(address: Address) {
-    let lan = Lan::build().expect("a LAN");
-    let (lb1, lb2) = (lan.host("lb1").expect("lb1"), lan.host("lb2").expect("lb2"));
-    for vmac in ["use_vmac", "use_vmac\n vmac_xmit_base", ""] {
-        mainstay_preferred(&lan, lb1, lb2, address, vmac);
-        frr_preferred(&lan, lb1, lb2, address, vmac);
+    /// Makes the interface that FRR looks for by its MAC address. It has no carrier until FRR gives it one.
+    fn make_interface(&self) {
+        let (host, name, combination) = (&self.side.host, self.interface(), self.side.combination);
+        let hardware = HardwareAddress::of(combination.family, Vrid::new(VRID).expect("not 0"));
+        ip(host, &format!("link add {name} link {INTERFACE} address {hardware} type macvlan mode bridge"));
+        ip(host, &format!("link set {name} protodown on"));
+        let options = if combination.family == Family::Ipv6 { " nodad" } else { "" };
+        for address in combination.virtual_addresses() {
+            ip(host, &format!("address add {address} dev {name}{options}"));
+        }
+        // Each answers ARP for what is on it alone.
+        for interface in [name.as_str(), INTERFACE] {
+            run(host, &format!("sysctl -qw net/ipv4/conf/{interface}/arp_ignore=1"));
+        }
+        ip(host, &format!("link set {name} up"));
+    }
+
+    fn configuration(&self) -> String {
+        let Side { combination, priority, .. } = &self.side;
+        let mut lines = vec![
+            // Without it a refused advert goes without a word.
+            "debug vrrp packets".to_owned(),
+            format!("interface {INTERFACE}"),
+            format!(" vrrp {VRID} version {}", combination.version),
+            format!(" vrrp {VRID} priority {priority}"),
+            format!(" vrrp {VRID} advertisement-interval {}", combination.interval().as_millis()),
+        ];
+        lines.extend(combination.virtual_addresses().map(|address| {
+            let (address, _) = address.split_once('/').expect("a prefix length");
+            let keyword =
+                if address.parse::<IpAddr>().expect("an address").is_ipv4() { "ip" } else { "ipv6" };
+            format!(" vrrp {VRID} {keyword} {address}")
+        }));
+        lines.join("\n") + "\n"
+    }
+
+    fn spawn(&self, daemon: &str) -> Child {
+        let directory = self.directory();
+        let file = |name: &str| directory.join(name).to_str().expect("a name").to_owned();
+        let log = File::create(file(&format!("{daemon}.log"))).expect("a log");
+        let line = format!(
+            "mount --bind {groups} /etc/group && exec {DAEMONS}/{daemon} -u root -g root -f {conf} -i {pid} \
+             -z {zserv} --vty_socket {vty} -A 127.0.0.1 -P 0 --log stdout --log-level debugging",
+            groups = file("group"),
+            conf = file(&format!("{daemon}.conf")),
+            pid = file(&format!("{daemon}.pid")),
+            zserv = file("zserv.api"),
+            vty = directory.display(),
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "sh", "-c", &line]).stdin(Stdio::null());
+        command.stderr(log.try_clone().expect("a log")).stdout(log);
+        self.side.host.enter(|| command.spawn()).expect("the host").expect("it starts")
+    }
+
+    /// Takes its interface away, as a boot does: FRR leaves it up with the addresses on it.
+    fn remove_interface(&self) {
+        let mut delete = Command::new("ip");
+        delete.args(["link", "delete", &self.interface()]);
+        let _ = self.side.host.enter(|| delete.status());
     }
 }
 
-pub(crate) fn over_ipv4() {
-    in_both_roles(IPV4);
+impl VrrpPeer for Frr {
+    fn start(&mut self) {
+        let directory = self.directory();
+        // Sockets of an earlier life would look like those of this one.
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).expect("a directory");
+        self.make_interface();
+        fs::write(directory.join("zebra.conf"), "").expect("zebra.conf");
+        fs::write(directory.join("vrrpd.conf"), self.configuration()).expect("vrrpd.conf");
+        // Whoever talks to FRR has to be in a group that an ordinary user's namespace does not have.
+        let groups = "root:x:0:\nfrr:x:0:root\nfrrvty:x:0:root\n";
+        fs::write(directory.join("group"), groups).expect("a group file");
+        self.daemons.push(self.spawn("zebra"));
+        wait_for(&directory.join("zserv.api"));
+        self.daemons.insert(0, self.spawn("vrrpd"));
+    }
+
+    fn stop(&mut self) {
+        for mut daemon in self.daemons.drain(..) {
+            let pid = Pid::from_raw(i32::try_from(daemon.id()).expect("a process id"));
+            kill(pid, Signal::SIGTERM).expect("it runs");
+            daemon.wait().expect("it ends");
+        }
+        self.remove_interface();
+    }
+
+    fn kill(&mut self) {
+        for mut daemon in self.daemons.drain(..) {
+            // It may have ended already.
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        self.remove_interface();
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.directory().join("vrrpd.log")).unwrap_or_default();
+        let complains = |line: &&str| COMPLAINTS.iter().any(|word| line.contains(word));
+        let mut complaints: Vec<_> = log.lines().filter(complains).map(str::to_owned).collect();
+        let status = self.status();
+        let taken = status.as_ref().and_then(|status| status.get("stats")?.get("adverRx")?.as_u64());
+        if taken.is_none_or(|count| count == 0) {
+            complaints.push(format!("no advert was taken: {status:?}"));
+        }
+        complaints
+    }
+
+    fn log(&self) -> String {
+        let log = |name: &str| fs::read_to_string(self.directory().join(name)).unwrap_or_default();
+        log("zebra.log") + &log("vrrpd.log")
+    }
 }
 
-pub(crate) fn over_ipv6() {
-    in_both_roles(IPV6);
+impl Drop for Frr {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn wait_for(socket: &Path) {
+    wait_until(PATIENCE, || {
+        Ok(if socket.exists() { Ok(()) } else { Err(format!("{} is missing", socket.display())) })
+    })
+    .expect("FRR starts");
 }

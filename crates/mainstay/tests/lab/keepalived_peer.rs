@@ -31,7 +31,7 @@ pub(crate) struct Keepalived {
 impl Keepalived {
     /// Writes its file; starts nothing yet.
     pub(crate) fn install(side: Side) -> Self {
-        fs::write(side.file("conf"), side.keepalived_conf()).expect("a file");
+        fs::write(side.file("conf"), side.keepalived_conf("")).expect("a file");
         Self { side, process: None }
     }
 

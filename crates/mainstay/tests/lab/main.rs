@@ -8,7 +8,6 @@ mod cell;
 mod combination;
 mod daemon;
 mod faults;
-mod frr;
 mod frr_peer;
 mod groups;
 mod interop;
@@ -61,8 +60,6 @@ const TESTS: &[(&str, fn())] = &[
     ("mismatches::of_a_real_keepalived", mismatches::of_a_real_keepalived),
     ("mismatches::a_strangers_address", mismatches::a_strangers_address),
     ("mismatches::carp_on_the_lan", mismatches::carp_on_the_lan),
-    ("frr_peer::over_ipv4", frr_peer::over_ipv4),
-    ("frr_peer::over_ipv6", frr_peer::over_ipv6),
     ("virtual_mac::a_takeover_needs_no_announcement", virtual_mac::a_takeover_needs_no_announcement),
     ("virtual_mac::shares_a_group_with_keepalived", virtual_mac::shares_a_group_with_keepalived),
     (

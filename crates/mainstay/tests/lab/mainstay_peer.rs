@@ -16,9 +16,9 @@ pub(crate) struct Mainstay {
 }
 
 impl Mainstay {
-    /// Writes its file; starts nothing yet.
-    pub(crate) fn install(side: Side) -> Self {
-        fs::write(side.file("conf"), side.keepalived_conf()).expect("a file");
+    /// Writes its file, `keywords` in the instance; starts nothing yet.
+    pub(crate) fn install(side: Side, keywords: &str) -> Self {
+        fs::write(side.file("conf"), side.keepalived_conf(keywords)).expect("a file");
         Self { side, process: None }
     }
 

@@ -14,6 +14,7 @@ use mainstay_engine::plan::Family;
 
 use super::cell::{Cell, PRIORITIES, Times};
 use super::combination::{Authentication, Combination, Delivery};
+use super::frr_peer::Frr;
 use super::keepalived_peer::Keepalived;
 use super::mainstay_peer::Mainstay;
 use super::vrrp_peer::{Side, VrrpPeer};
@@ -25,32 +26,59 @@ const AT_ONCE: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Mainstay,
+    /// With `use_vmac`: address and adverts on an interface with the group's MAC address.
+    MainstayVmac,
+    /// With `vmac_xmit_base` too: adverts leave from the interface below.
+    MainstayBase,
     Keepalived,
+    Frr,
 }
 
 impl Kind {
     /// What mainstay shares a group with.
-    const PEERS: [Self; 2] = [Self::Mainstay, Self::Keepalived];
+    const PEERS: [Self; 3] = [Self::Mainstay, Self::Keepalived, Self::Frr];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Mainstay => "mainstay",
+            Self::MainstayVmac => "mainstay v",
+            Self::MainstayBase => "mainstay b",
             Self::Keepalived => "keepalived",
+            Self::Frr => "frr",
         }
+    }
+
+    pub(crate) fn is_mainstay(self) -> bool {
+        matches!(self, Self::Mainstay | Self::MainstayVmac | Self::MainstayBase)
     }
 
     /// One of it, not yet started.
     pub(crate) fn install(self, side: Side) -> Box<dyn VrrpPeer> {
         match self {
-            Self::Mainstay => Box::new(Mainstay::install(side)),
+            Self::Mainstay => Box::new(Mainstay::install(side, "")),
+            Self::MainstayVmac => Box::new(Mainstay::install(side, "    use_vmac\n")),
+            Self::MainstayBase => Box::new(Mainstay::install(side, "    use_vmac\n    vmac_xmit_base\n")),
             Self::Keepalived => Box::new(Keepalived::install(side)),
+            Self::Frr => Box::new(Frr::install(side)),
+        }
+    }
+
+    /// Who of mainstay's kinds meets it. FRR's address always has the group's MAC address, so all of them do.
+    fn met_by(self) -> &'static [Self] {
+        match self {
+            Self::Frr => &[Self::Mainstay, Self::MainstayVmac, Self::MainstayBase],
+            _ => &[Self::Mainstay],
         }
     }
 
     /// Why mainstay and it cannot do this together, if so.
     fn objection(self, combination: Combination) -> Option<&'static str> {
-        match (self, combination.authentication) {
-            (Self::Keepalived, Authentication::Hmac) => Some("Keepalived has `auth_hmac` from 2.4 on"),
+        match (self, combination.delivery, combination.authentication) {
+            (Self::Keepalived, _, Authentication::Hmac) => Some("Keepalived has `auth_hmac` from 2.4 on"),
+            (Self::Frr, Delivery::Unicast, _) => Some("FRR speaks multicast alone"),
+            (Self::Frr, _, Authentication::Password | Authentication::Hmac) => {
+                Some("FRR takes no adverts with authentication, and has none")
+            }
             _ => None,
         }
     }
@@ -66,7 +94,7 @@ struct Row {
 }
 
 pub(crate) fn of_all_peers() {
-    println!("keepalived is {}", Keepalived::version());
+    println!("keepalived is {}, frr is {}", Keepalived::version(), Frr::version());
     let rows = rows();
     let outcomes = live(&rows);
     let mut failures = String::new();
@@ -97,9 +125,15 @@ fn rows() -> Vec<Row> {
     for peer in Kind::PEERS {
         for combination in Combination::all() {
             let objection = combination.contradiction().or_else(|| peer.objection(combination));
-            rows.push(Row { kinds: [Kind::Mainstay, peer], combination, objection });
-            if peer != Kind::Mainstay && objection.is_none() {
-                rows.push(Row { kinds: [peer, Kind::Mainstay], combination, objection });
+            if objection.is_some() {
+                rows.push(Row { kinds: [Kind::Mainstay, peer], combination, objection });
+                continue;
+            }
+            for &ours in peer.met_by() {
+                rows.push(Row { kinds: [ours, peer], combination, objection });
+                if peer != ours {
+                    rows.push(Row { kinds: [peer, ours], combination, objection });
+                }
             }
         }
     }
@@ -162,7 +196,8 @@ fn table(rows: &[Row], outcomes: &[Option<Result<Times, String>>]) -> String {
         "election: from the start of both until the right one alone has the address. stop: time without an owner when it \
          stops.\npreemption: from its start until it has the address back. kill: from SIGKILL until the other one has it.\n\
          heal: from the end of a LAN in two parts with an owner in each until the right one alone has it; mainstay keeps\n\
-         an IPv4 address for a second longer, silent in ARP, for the connections it has.\n",
+         an IPv4 address for a second longer, silent in ARP, for the connections it has.\n\
+         mainstay v: with `use_vmac`. mainstay b: with `vmac_xmit_base` too.\n",
     );
     for (note, reason) in reasons.iter().enumerate() {
         let _ = writeln!(text, "({}) {reason}", note + 1);

@@ -59,8 +59,8 @@ impl Side {
         PathBuf::from(DIRECTORY).join(format!("{}.{name}", self.host.name()))
     }
 
-    /// The keepalived.conf that says all this: one text, whoever reads it.
-    pub(crate) fn keepalived_conf(&self) -> String {
+    /// The keepalived.conf that says all this, and `keywords`: one text, whoever reads it.
+    pub(crate) fn keepalived_conf(&self, keywords: &str) -> String {
         let Combination { version, delivery, authentication, .. } = self.combination;
         let delivery = match delivery {
             Delivery::Multicast => String::new(),
@@ -84,7 +84,7 @@ impl Side {
             self.combination.virtual_addresses().map(|address| format!("        {address}\n")).collect();
         format!(
             "vrrp_instance matrix {{\n    state BACKUP\n    interface {INTERFACE}\n    version {version}\n    \
-             virtual_router_id {VRID}\n    priority {}\n    advert_int {}\n{delivery}{authentication}    \
+             virtual_router_id {VRID}\n    priority {}\n    advert_int {}\n{delivery}{authentication}{keywords}    \
              virtual_ipaddress {{\n{}    }}\n}}\n",
             self.priority,
             self.combination.interval().as_secs_f64(),
