@@ -1,4 +1,5 @@
-//! The life of one pair of VRRP daemons on a LAN of their own: election, stop, preemption, kill, a LAN in two parts.
+//! The life of one pair of VRRP daemons on a LAN of their own: election, stop, preemption, kill, a pulled cable, a LAN in two
+//! parts.
 //!
 //! Owns [`Cell`]. Who is active is judged by who has the virtual address, sampled every few milliseconds from the
 //! beginning to the end, so that a change that nobody asked for is seen too.
@@ -42,6 +43,8 @@ pub(crate) struct Times {
     pub(crate) preemption: Duration,
     /// From its death until the other one is active.
     pub(crate) kill: Duration,
+    /// From the moment its cable is pulled until the other one is active.
+    pub(crate) cable: Duration,
     /// From the end of a LAN in two parts, in which both were active, until the preferred one alone is.
     pub(crate) heal: Duration,
 }
@@ -50,6 +53,7 @@ pub(crate) struct Times {
 pub(crate) struct Cell {
     combination: Combination,
     kinds: [Kind; 2],
+    names: [String; 2],
     files: [PathBuf; 2],
     peers: [Box<dyn VrrpPeer>; 2],
     watches: [AddressWatch; 2],
@@ -89,7 +93,7 @@ impl Cell {
         let files = [0, 1].map(|side: usize| sides[side].file("conf"));
         let mut sides = sides.into_iter();
         let peers = kinds.map(|kind| kind.install(sides.next().expect("one for each")));
-        Self { combination, kinds, files, peers, watches, lan }
+        Self { combination, kinds, names, files, peers, watches, lan }
     }
 
     /// Lives through everything.
@@ -111,7 +115,7 @@ impl Cell {
         })
     }
 
-    /// Starts both with another password on each side, and waits until each says that it refuses the other.
+    /// Starts both with another password on each side, if it has any, and waits until each says that it refuses the other.
     pub(crate) fn disagree(&mut self) {
         let file = &self.files[0];
         let text = fs::read_to_string(file).expect("its file");
@@ -120,7 +124,8 @@ impl Cell {
         self.wait("two passwords", [true, true]).expect("both are active");
         for peer in &self.peers {
             wait_until(SLACK, || {
-                let complains = peer.complaints().iter().any(|line| line.contains("passw"));
+                let names_it = |line: &String| line.contains("passw") || line.contains("uthentication");
+                let complains = peer.complaints().iter().any(names_it);
                 Ok(if complains { Ok(()) } else { Err(format!("nothing is said of it: {}", peer.log())) })
             })
             .expect("a complaint");
@@ -155,6 +160,8 @@ impl Cell {
         self.wait("kill", [false, true])?;
         self.bring_back("return after the kill")?;
 
+        times.cable = self.pull_the_cable()?;
+
         self.lan.part(true).map_err(|error| error.to_string())?;
         self.wait("cut", [true, true])?;
         self.lan.part(false).map_err(|error| error.to_string())?;
@@ -171,6 +178,17 @@ impl Cell {
         self.peers[0].start();
         let took = self.wait_held(what, 0, began)?;
         self.wait(what, [true, false]).map(|()| took)
+    }
+
+    /// Pulls the preferred side's cable until the other one is active, and plugs it in again.
+    fn pull_the_cable(&self) -> Result<Duration, String> {
+        let host = self.lan.host(&self.names[0]).expect("it was built");
+        let pulled = Instant::now();
+        self.lan.plug(host, false).map_err(|error| error.to_string())?;
+        let took = self.wait_held("cable", 1, pulled)?;
+        within("nobody took over from the one without a cable", took, self.patience() + GAP_SLACK)?;
+        self.lan.plug(host, true).map_err(|error| error.to_string())?;
+        self.wait("return of the cable", [true, false]).map(|()| took)
     }
 
     /// The longest that the other side waits for the preferred one, and that one for the other.
@@ -217,9 +235,10 @@ impl Cell {
         std::thread::sleep(self.patience());
         let now = Instant::now();
         let spans = [0, 1].map(|side: usize| self.watches[side].held_between(elected, now).len());
-        // The preferred one: from the election, after its stop, after its death. The other: each time, and in its part.
-        if spans != [3, 3] {
-            return Err(format!("they were active {spans:?} times and not [3, 3] times"));
+        // The preferred one: from the election, after its stop, after its death, with its cable. The other: each time
+        // that one is gone, and in its part.
+        if spans != [4, 4] {
+            return Err(format!("they were active {spans:?} times and not [4, 4] times"));
         }
         if self.watches[0].held_between(from, now) != [(from, now)] || self.watches[1].holds() {
             return Err("the active one changed on a whole LAN".to_owned());

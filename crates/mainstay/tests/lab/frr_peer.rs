@@ -25,8 +25,8 @@ const DAEMONS: &str = "/usr/lib/frr";
 /// How long zebra and vrrpd may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What vrrpd's log says of adverts that it does not take (`vrrp_packet.c` and `vrrp.c` of 8.4).
-const COMPLAINTS: [&str; 3] = ["nvalid", "ejected", "ignoring"];
+/// What vrrpd's log says of an advert that it does not take, or not gladly (`vrrp.c` of 8.4).
+const COMPLAINTS: [&str; 2] = ["Datagram invalid", "Datagram has"];
 
 /// An FRR that may be running. Dropping it kills it.
 pub(crate) struct Frr {

@@ -116,7 +116,9 @@ pub(crate) fn would_see_a_refusal() {
         delivery: Delivery::Multicast,
         authentication: Authentication::Password,
     };
-    Cell::build(0, [Kind::Mainstay, Kind::Keepalived], combination).disagree();
+    for (number, peer) in [Kind::Keepalived, Kind::Frr].into_iter().enumerate() {
+        Cell::build(number, [Kind::Mainstay, peer], combination).disagree();
+    }
 }
 
 /// Every combination with every peer; where both roles differ, in both.
@@ -167,18 +169,29 @@ fn table(rows: &[Row], outcomes: &[Option<Result<Times, String>>]) -> String {
     let mut reasons: Vec<&str> = Vec::new();
     let mut text = format!(
         "\nVRRP with every peer: who has priority {high}, and who has {low}; times in seconds\n\
-         {:<11} {:<11} {:<8} {:<7} {:<10} {:<5} {:>8} {:>10} {:>6} {:>6} {:>6}\n",
-        high, low, "version", "family", "delivery", "auth", "election", "preemption", "stop", "kill", "heal"
+         {:<11} {:<11} {:<8} {:<7} {:<10} {:<5} {:>8} {:>10} {:>6} {:>6} {:>6} {:>6}\n",
+        high,
+        low,
+        "version",
+        "family",
+        "delivery",
+        "auth",
+        "election",
+        "preemption",
+        "stop",
+        "kill",
+        "cable",
+        "heal"
     );
     for (row, outcome) in rows.iter().zip(outcomes) {
         let [preferred, other] = row.kinds.map(Kind::name);
         let _ = write!(text, "{preferred:<11} {other:<11} {}", row.combination);
         let _ = match (outcome, row.objection) {
             (Some(Ok(times)), _) => {
-                let Times { election, preemption, stop, kill, heal } = *times;
-                let [election, preemption, stop, kill, heal] =
-                    [election, preemption, stop, kill, heal].map(seconds);
-                writeln!(text, " {election:>8} {preemption:>10} {stop:>6} {kill:>6} {heal:>6}")
+                let Times { election, preemption, stop, kill, cable, heal } = *times;
+                let [election, preemption, stop, kill, cable, heal] =
+                    [election, preemption, stop, kill, cable, heal].map(seconds);
+                writeln!(text, " {election:>8} {preemption:>10} {stop:>6} {kill:>6} {cable:>6} {heal:>6}")
             }
             (Some(Err(_)), _) => writeln!(text, " {:>8}", "FAILED"),
             (None, reason) => {
@@ -187,7 +200,7 @@ fn table(rows: &[Row], outcomes: &[Option<Result<Times, String>>]) -> String {
                     reasons.push(reason);
                     reasons.len() - 1
                 });
-                let dashes = format!(" {:>8} {:>10} {:>6} {:>6} {:>6}", "-", "-", "-", "-", "-");
+                let dashes = format!(" {:>8} {:>10} {:>6} {:>6} {:>6} {:>6}", "-", "-", "-", "-", "-", "-");
                 writeln!(text, "{dashes}  ({})", note + 1)
             }
         };
@@ -195,6 +208,7 @@ fn table(rows: &[Row], outcomes: &[Option<Result<Times, String>>]) -> String {
     text.push_str(
         "election: from the start of both until the right one alone has the address. stop: time without an owner when it \
          stops.\npreemption: from its start until it has the address back. kill: from SIGKILL until the other one has it.\n\
+         cable: the same, from the moment its cable is pulled.\n\
          heal: from the end of a LAN in two parts with an owner in each until the right one alone has it; mainstay keeps\n\
          an IPv4 address for a second longer, silent in ARP, for the connections it has.\n\
          mainstay v: with `use_vmac`. mainstay b: with `vmac_xmit_base` too.\n",
