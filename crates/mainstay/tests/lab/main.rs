@@ -25,6 +25,7 @@ mod vrrp_peer;
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use mainstay::lab::balancer::Kind;
@@ -71,6 +72,12 @@ const TESTS: &[(&str, fn())] = &[
 /// Before the name of the test that is to be run inside.
 const ONLY: &str = "--only";
 
+/// How a test ends that measured, and held nothing to it.
+const NOT_HELD: u8 = 77;
+
+/// Whether the test of this process is one.
+static HELD_NOTHING: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match enter::place() {
@@ -80,7 +87,7 @@ fn main() -> ExitCode {
             let (_, test) =
                 TESTS.iter().find(|(name, _)| arguments.ends_with(&[(*name).to_owned()])).expect(ONLY);
             test();
-            ExitCode::SUCCESS
+            ExitCode::from(if HELD_NOTHING.load(Ordering::Relaxed) { NOT_HELD } else { 0 })
         }
     }
 }
@@ -89,22 +96,37 @@ fn outside(arguments: &[String]) -> ExitCode {
     let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
     let program = env::current_exe().expect("this program's own file");
-    let mut failed = Vec::new();
+    let (mut failed, mut not_held) = (Vec::new(), Vec::new());
     for (name, _) in TESTS.iter().filter(|(name, _)| wanted(name)) {
         let started = Instant::now();
         let mut command = enter::command(&program, [ONLY, name]).expect("the tools that namespaces need");
-        let passed = command.status().expect("namespaces").success();
-        let verdict = if passed { "ok" } else { "FAILED" };
+        let code = command.status().expect("namespaces").code();
+        let verdict = match code {
+            Some(0) => "ok",
+            Some(code) if code == i32::from(NOT_HELD) => {
+                not_held.push(*name);
+                "not held: no real-time scheduling"
+            }
+            _ => {
+                failed.push(*name);
+                "FAILED"
+            }
+        };
         println!("test {name} ... {verdict} ({:.1} s)", started.elapsed().as_secs_f64());
-        if !passed {
-            failed.push(*name);
-        }
+    }
+    if !not_held.is_empty() {
+        println!("\nnot held, because there is no real-time scheduling here: {}", not_held.join(", "));
     }
     if failed.is_empty() {
         return ExitCode::SUCCESS;
     }
     println!("\nfailed: {}", failed.join(", "));
     ExitCode::FAILURE
+}
+
+/// Says that this test holds nothing to what it measured, because real-time scheduling is not permitted here.
+fn not_held() {
+    HELD_NOTHING.store(true, Ordering::Relaxed);
 }
 
 /// A cluster in which all is well, with `lb1` active.

@@ -1,7 +1,8 @@
 //! Adverts are on time while data plane traffic and other programs leave no core idle, and a dead balancer is replaced as
 //! fast as its adverts allow.
 //!
-//! Where real-time scheduling is not permitted, as in user namespaces, 10 ms are not kept under such a load; then it is said.
+//! Where real-time scheduling is not permitted, as in user namespaces, 10 ms are not kept under such a load, and nothing is
+//! held to it; then it is said.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,13 +54,12 @@ fn holds(timers: Timers, bound: Duration) {
             "{timers:?}, real-time {realtime}: {outcome:?}, the machine stood still for {:.1} ms at most",
             stood_still.as_secs_f64() * 1000.0
         );
+        if !realtime && timers == Timers::Fastest {
+            return super::not_held();
+        }
         let spurious = outcome.transitions > 0 || outcome.broken > 0;
         let late = outcome.gap > bound;
         if !spurious && !late {
-            return;
-        }
-        if !realtime && timers == Timers::Fastest {
-            println!("not kept without real-time scheduling, as README.md says");
             return;
         }
         assert!(
@@ -92,12 +92,14 @@ pub(crate) fn a_move_delays_no_advert() {
             longest.as_secs_f64() * 1000.0,
             stood_still.as_secs_f64() * 1000.0
         );
+        if !may_hurry() {
+            return super::not_held();
+        }
         // A backup takes over after 30 ms of silence.
         if longest < Duration::from_millis(20) {
             return;
         }
-        let excused = stood_still >= STOOD_STILL / 2 || !may_hurry();
-        assert!(excused && attempt < TRIES, "{longest:?}");
+        assert!(stood_still >= STOOD_STILL / 2 && attempt < TRIES, "{longest:?}");
     }
 }
 
