@@ -187,9 +187,33 @@ fn a_backup_that_overhears_a_challenge_goes_on_following() {
         let mut bench = follower(Router { preempt, ..router(100) });
         bench.hear(LOWER, 1);
         gone(&mut bench);
+        // LANs make copies.
+        bench.hear(LOWER, 1);
+        bench.pass(5 * MILLISECOND);
         bench.hear(LOWER, 1);
         assert!(bench.until_active() < 30 * MILLISECOND, "{preempt:?}: 10.0.0.9 is still the one it asks");
     }
+}
+
+#[test]
+fn a_successor_of_the_lowest_priority_is_followed_when_it_says_so_again() {
+    let mut bench = follower(Router { preempt: Preempt::Never, ..router(100) });
+    for _ in 0..6 {
+        bench.hear(LOWER, 1);
+        bench.pass(SECOND);
+    }
+    assert_eq!((bench.deeds(), bench.state().as_str()), (Vec::new(), "backup"));
+    assert!(bench.reason().contains("advertises priority 1"), "{}", bench.reason());
+}
+
+#[test]
+fn one_that_let_go_may_be_succeeded_by_the_lowest_priority_at_once() {
+    let mut bench = follower(Router { preempt: Preempt::Never, ..router(100) });
+    bench.hear(HIGHER, 0);
+    bench.hear(LOWER, 1);
+    // Its own `Skew_Time` after the priority 0 is 0.6 s.
+    bench.pass(3 * SECOND);
+    assert_eq!(bench.state(), "backup");
 }
 
 #[test]

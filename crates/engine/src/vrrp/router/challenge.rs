@@ -97,21 +97,26 @@ impl Router {
     }
 
     /// Whether an advert of a lower priority is no claim but the question of a backup: one that claims says it again at
-    /// every interval.
+    /// every interval. What follows a question within the time for an answer is a copy of it, which LANs make.
     pub(super) fn is_challenged_by(&mut self, advert: &Advert, now: Instant) -> bool {
         if advert.priority != Priority::LOWEST {
             return false;
         }
-        let asked = self.challenged.replace((advert.source, now));
-        let again = |(peer, at)| peer == advert.source && now.since(at) < self.master_down();
-        !asked.is_some_and(again)
+        let before = self.challenged.filter(|&(peer, _)| peer == advert.source).map(|(_, at)| now.since(at));
+        if before.is_some_and(|before| before < PATIENCE) {
+            return true;
+        }
+        self.challenged = Some((advert.source, now));
+        before.is_none_or(|before| before >= self.master_down())
     }
 
-    /// Whether an advert is another backup's question to the active router that this one follows, too.
-    pub(super) fn overhears_challenge(&self, advert: &Advert, now: Instant) -> bool {
+    /// Whether an advert is another backup's question to the active router that this one follows, too. A router that let
+    /// go is asked nothing, and whoever succeeds with the lowest priority of all says it again.
+    pub(super) fn overhears_challenge(&mut self, advert: &Advert, now: Instant) -> bool {
         let follows_another = self.peer.is_some_and(|active| {
-            active.address != advert.source && now.since(active.heard) < self.master_down()
+            let lately = now.since(active.heard) < self.master_down();
+            active.address != advert.source && active.priority != Priority::RELEASE && lately
         });
-        advert.priority == Priority::LOWEST && follows_another
+        follows_another && self.is_challenged_by(advert, now)
     }
 }
