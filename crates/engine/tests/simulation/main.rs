@@ -2,8 +2,8 @@
 //!
 //! `SEED=n` replays one seed and prints its whole trace, `SEEDS=n` runs that many. `cluster` makes the configurations,
 //! `node` is one balancer with its kernel, `lan` carries adverts, `links` their links, `world` lets faults and time happen,
-//! `model` says what must hold. `grouped` is a kind of cluster of its own. Every seed runs twice and must leave the same
-//! trace.
+//! `model` says what must hold. `grouped` is a kind of cluster of its own. Every eighth seed runs twice and must leave the
+//! same trace.
 
 mod cluster;
 mod grouped;
@@ -17,7 +17,10 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 2000;
+
+/// Two seeds in so many, one of each parity, run a second time: what does not repeat itself shows in any of them.
+const REPEATED: u64 = 16;
 
 #[test]
 fn invariants_hold_in_even_seeds() {
@@ -49,12 +52,15 @@ fn run_seeds(parity: u64, run: fn(u64, bool) -> u64) {
     }
     let seeds = number("SEEDS").unwrap_or(SEEDS);
     for seed in (0..seeds).filter(|seed| seed % 2 == parity) {
-        let fingerprints = catch_unwind(AssertUnwindSafe(|| [(); 2].map(|()| run(seed, false))));
-        let [first, second] = fingerprints.unwrap_or_else(|panic| {
+        let run = || catch_unwind(AssertUnwindSafe(|| run(seed, false)));
+        let fingerprint = run().unwrap_or_else(|panic| {
             eprintln!("seed {seed} failed; replay it with\n    {}", replay(seed));
             resume_unwind(panic)
         });
-        assert_eq!(first, second, "seed {seed} does not repeat itself: {}", replay(seed));
+        if seed % REPEATED < 2 {
+            let again = run().ok();
+            assert_eq!(again, Some(fingerprint), "seed {seed} does not repeat itself: {}", replay(seed));
+        }
     }
 }
 

@@ -3,21 +3,26 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use mainstay_engine::admin::RouterStatus;
 use mainstay_engine::limits;
 use mainstay_engine::plan::{Preempt, Priority, Router};
 use mainstay_engine::time::Instant;
 
-use crate::cluster::{LONGEST_DELAY, LONGEST_WAKE, master_down, skew};
+use crate::cluster::{LONGEST_DELAY, LONGEST_WAKE, Odd, UNMISTAKABLE, drifted, master_down, skew};
 use crate::node::{Life, News, Node, Turn};
+
+/// Those who agree about a group are one side, the odd one is the other. Each side elects an active router of its own.
+const SIDES: usize = 2;
 
 pub(crate) struct Model {
     pub(crate) longest_interval: Duration,
     pub(crate) longest_master_down: Duration,
     shadows: Vec<Shadow>,
-    /// For each group, since when nobody serves it.
-    unserved_since: Vec<Option<Instant>>,
+    odd: Vec<Option<Odd>>,
+    /// For each group and side, since when nobody serves it.
+    unserved_since: Vec<[Option<Instant>; SIDES]>,
     /// Groups that must be served without an instant's gap.
-    seamless: Vec<bool>,
+    seamless: Vec<[bool; SIDES]>,
     address_taken: bool,
 }
 
@@ -34,6 +39,8 @@ struct Shadow {
     woke: bool,
     /// When it last advertised each group as its active router.
     acted: Vec<Option<Instant>>,
+    /// What it said last of each group's state. It says something with every change, and to be asked is dear.
+    states: Vec<String>,
     second: Second,
 }
 
@@ -49,7 +56,7 @@ struct Second {
 }
 
 impl Model {
-    pub(crate) fn new(nodes: &[Node]) -> Self {
+    pub(crate) fn new(nodes: &[Node], odd: &[Option<Odd>]) -> Self {
         let routers = || nodes.iter().flat_map(|node| &node.plan.routers);
         let groups = nodes[0].plan.routers.len();
         let interval = routers().map(|router| router.advert_interval.to_duration()).max();
@@ -59,8 +66,9 @@ impl Model {
             longest_interval: interval.expect("every plan has a router"),
             longest_master_down: patience.expect("every plan has a router"),
             shadows: vec![shadow; nodes.len()],
-            unserved_since: vec![Some(Instant::default()); groups],
-            seamless: vec![false; groups],
+            odd: odd.to_vec(),
+            unserved_since: vec![[Some(Instant::default()); SIDES]; groups],
+            seamless: vec![[false; SIDES]; groups],
             address_taken: false,
         }
     }
@@ -68,7 +76,27 @@ impl Model {
     /// Four intervals cover every successor's patience (three adverts and a skew below one more), and a margin.
     pub(crate) fn longest_hand_over(&self) -> Duration {
         let patience = (self.longest_interval * 4).max(limits::HAND_OVER_LEAST);
-        patience + limits::HAND_OVER_MARGIN + LONGEST_WAKE * 2
+        drifted(patience + limits::HAND_OVER_MARGIN) + LONGEST_WAKE * 2
+    }
+
+    /// The side of a group that a balancer is on.
+    fn side(&self, group: usize, node: usize) -> usize {
+        usize::from(self.odd[group].is_some_and(|odd| odd.node == node))
+    }
+
+    /// Whether an advert of a group may still be under way.
+    pub(crate) fn advertised_lately(&self, node: usize, group: usize, now: Instant) -> bool {
+        self.shadows[node].acted[group].is_some_and(|acted| now.since(acted) <= LONGEST_DELAY)
+    }
+
+    /// Whether somebody disagrees about some group.
+    pub(crate) fn has_odd(&self) -> bool {
+        self.odd.iter().any(Option::is_some)
+    }
+
+    /// Whether two balancers say the same about a group.
+    pub(crate) fn agree(&self, group: usize, one: usize, other: usize) -> bool {
+        self.side(group, one) == self.side(group, other)
     }
 
     pub(crate) fn begin_chaos(&mut self) {
@@ -97,6 +125,7 @@ impl Model {
         (shadow.stopping, shadow.standing_by, shadow.woke) = (false, false, false);
         shadow.settled = Instant::default();
         shadow.acted.fill(None);
+        shadow.states.clear();
     }
 
     pub(crate) fn unwilling(&mut self, node: usize) {
@@ -118,7 +147,7 @@ impl Model {
 
     /// Looks again whether a balancer could serve, and if so from when on.
     pub(crate) fn judge_willingness(&mut self, node: usize, it: &Node, from: Instant) {
-        let faults = it.plan.routers.iter().any(|router| !script_allows(router, it.script_passes));
+        let faults = it.plan.routers.iter().any(|router| !tracking_allows(router, it));
         let shadow = &mut self.shadows[node];
         let can = it.life == Life::Running && it.link_up && !it.installs_fail && !faults && !shadow.stopping;
         shadow.settled = shadow.settled.max(from);
@@ -140,12 +169,18 @@ impl Model {
 
     /// What must hold after every turn of a balancer's loop.
     pub(crate) fn check_turn(&mut self, node: usize, it: &Node, turn: &Turn, now: Instant) {
+        let shadow = &mut self.shadows[node];
+        if !turn.trace.is_empty() || shadow.states.is_empty() {
+            let said = it.routers(now).expect("it runs");
+            shadow.states = said.into_iter().map(|router| router.state).collect();
+        }
         for (group, router) in it.plan.routers.iter().enumerate() {
-            let state = it.state(group, now).expect("it runs");
+            let state = &shadow.states[group];
             let owns = state == "active" || state == "handing over";
-            let shadow = &mut self.shadows[node];
             let slept = shadow.acted[group].map(|acted| now.since(acted));
-            if shadow.woke && slept.is_some_and(|slept| slept > router.advert_interval.to_duration() * 3) {
+            if shadow.woke
+                && slept.is_some_and(|slept| slept > drifted(router.advert_interval.to_duration() * 3))
+            {
                 assert!(
                     !turn.acted.contains(&group),
                     "{node}: {} acts as active after it slept for {slept:?}",
@@ -208,21 +243,26 @@ impl Model {
             }
         }
         for group in 0..self.unserved_since.len() {
-            if nodes.iter().any(|it| it.serves(group)) {
-                self.unserved_since[group] = None;
-                continue;
+            for side in 0..SIDES {
+                self.check_side_served((group, side), nodes, now);
             }
-            assert!(!self.seamless[group], "group {group} has no owner during a planned change");
-            let gap_from = *self.unserved_since[group].get_or_insert(now);
-            for (node, shadow) in self.shadows.iter().enumerate() {
-                let Some(willing) = shadow.willing_from.filter(|&from| from <= now) else { continue };
-                let gap = now.since(willing.max(gap_from));
-                let bound = self.longest_gap(group, nodes);
-                assert!(
-                    gap <= bound,
-                    "group {group}: {node} could serve and nobody did for {gap:?} > {bound:?}"
-                );
-            }
+        }
+    }
+
+    fn check_side_served(&mut self, (group, side): (usize, usize), nodes: &[Node], now: Instant) {
+        let is_on_it = |node: &usize| self.side(group, *node) == side;
+        if (0..nodes.len()).filter(is_on_it).any(|node| nodes[node].serves(group)) {
+            self.unserved_since[group][side] = None;
+            return;
+        }
+        assert!(!self.seamless[group][side], "group {group} has no owner during a planned change");
+        let gap_from = *self.unserved_since[group][side].get_or_insert(now);
+        for node in (0..nodes.len()).filter(|&node| self.side(group, node) == side) {
+            let willing = self.shadows[node].willing_from.filter(|&from| from <= now);
+            let Some(willing) = willing else { continue };
+            let gap = now.since(willing.max(gap_from));
+            let bound = self.longest_gap(group, nodes);
+            assert!(gap <= bound, "group {group}: {node} could serve and nobody did for {gap:?} > {bound:?}");
         }
     }
 
@@ -236,7 +276,7 @@ impl Model {
         };
         let (patience, skew) = (longest(master_down), longest(skew));
         let broken = self.shadows.iter().filter(|shadow| shadow.installs_failed).count();
-        let in_vain = patience + limits::ADDRESS_RENEWAL * 2 + LONGEST_WAKE * 2;
+        let in_vain = patience + drifted(limits::ADDRESS_RENEWAL * 2) + LONGEST_WAKE * 2;
         let unsaid = patience + LONGEST_DELAY;
         let taken = if self.address_taken { limits::ADDRESS_RENEWAL + LONGEST_WAKE } else { Duration::ZERO };
         patience
@@ -249,23 +289,53 @@ impl Model {
 
     /// What must hold on a LAN that has been whole and quiet for 2 × master-down.
     pub(crate) fn check_election(&self, nodes: &[Node], now: Instant) {
+        let said: Vec<_> = nodes.iter().map(|it| it.routers(now)).collect();
         for group in 0..self.unserved_since.len() {
-            let states: Vec<String> =
-                nodes.iter().map(|it| it.state(group, now).unwrap_or_else(|| "dead".to_owned())).collect();
-            let priorities: Vec<Option<u8>> =
-                (0..nodes.len()).map(|node| self.priority(node, &nodes[node], group)).collect();
-            let seen = format!("group {group}: states {states:?}, priorities {priorities:?}");
-            let active: Vec<usize> = (0..nodes.len()).filter(|&node| states[node] == "active").collect();
-            if priorities.iter().all(Option::is_none) {
-                assert!(active.is_empty(), "nobody may be active: {seen}");
-                continue;
+            let router = |node: usize| said[node].as_ref().map(|routers: &Vec<RouterStatus>| &routers[group]);
+            let states: Vec<&str> =
+                (0..nodes.len()).map(|node| router(node).map_or("dead", |it| it.state.as_str())).collect();
+            for side in 0..SIDES {
+                self.check_side_elected((group, side), nodes, &states);
             }
-            let [active] = active[..] else { panic!("not exactly one active router: {seen}") };
-            for (node, it) in nodes.iter().enumerate() {
-                let above = priorities[node] > priorities[active];
-                let patient = it.plan.routers[group].preempt == Preempt::Never;
-                assert!(!above || patient, "{node} should be active instead of {active}: {seen}");
-                assert_eq!(it.holds_any(group), node == active, "addresses of {node}: {seen}");
+            for node in 0..nodes.len() {
+                let other_is_active = (0..nodes.len()).any(|other| {
+                    self.side(group, other) != self.side(group, node) && states[other] == "active"
+                });
+                if let Some(router) = router(node) {
+                    self.check_named(group, router, other_is_active);
+                }
+            }
+        }
+    }
+
+    fn check_side_elected(&self, (group, side): (usize, usize), nodes: &[Node], states: &[&str]) {
+        let members: Vec<usize> = (0..nodes.len()).filter(|&node| self.side(group, node) == side).collect();
+        let priorities: Vec<Option<u8>> =
+            (0..nodes.len()).map(|node| self.priority(node, &nodes[node], group)).collect();
+        let seen = format!("group {group}, {members:?} of: states {states:?}, priorities {priorities:?}");
+        let active: Vec<usize> = members.iter().copied().filter(|&node| states[node] == "active").collect();
+        if members.iter().all(|&node| priorities[node].is_none()) {
+            assert!(active.is_empty(), "nobody may be active: {seen}");
+            return;
+        }
+        let [active] = active[..] else { panic!("not exactly one active router: {seen}") };
+        for node in members {
+            let above = priorities[node] > priorities[active];
+            let patient = nodes[node].plan.routers[group].preempt == Preempt::Never;
+            assert!(!above || patient, "{node} should be active instead of {active}: {seen}");
+            assert_eq!(nodes[node].holds_any(group), node == active, "addresses of {node}: {seen}");
+        }
+    }
+
+    /// Whoever hears an active router that says something else about the group says in what it differs, and nobody else.
+    fn check_named(&self, group: usize, router: &RouterStatus, other_is_active: bool) {
+        let reasons: Vec<&str> = router.refused.iter().map(|refused| refused.reason.as_str()).collect();
+        let names = self.odd[group].map(|odd| odd.difference.names()).unwrap_or_default();
+        let named = reasons.iter().any(|reason| names.contains(reason));
+        assert!(named || !other_is_active, "group {group}: {names:?} is not named but {reasons:?}");
+        for difference in UNMISTAKABLE {
+            for name in difference.names().iter().filter(|name| !names.contains(name)) {
+                assert!(!reasons.contains(name), "group {group}: {name} is named for no reason");
             }
         }
     }
@@ -273,7 +343,7 @@ impl Model {
     /// The effective priority of a router that can take part.
     fn priority(&self, node: usize, it: &Node, group: usize) -> Option<u8> {
         let router = &it.plan.routers[group];
-        if it.life != Life::Running || !script_allows(router, it.script_passes) {
+        if it.life != Life::Running || !tracking_allows(router, it) {
             return None;
         }
         if self.shadows[node].standing_by {
@@ -282,22 +352,24 @@ impl Model {
         if router.priority == Priority::OWNER {
             return Some(255);
         }
-        let weight: i32 = router.track_scripts.iter().map(|track| i32::from(track.effect.weight)).sum();
-        let applies = if it.script_passes { weight > 0 } else { weight < 0 };
-        let sum = i32::from(router.priority.0) + if applies { weight } else { 0 };
+        let scripts = router.track_scripts.iter().map(|track| (track.effect.weight, it.script_passes));
+        let interfaces = router.track_interfaces.iter().map(|track| (track.effect.weight, it.uplink_up));
+        let applying = scripts.chain(interfaces).filter(|&(weight, good)| good == (weight > 0));
+        let sum = i32::from(router.priority.0) + applying.map(|(weight, _)| i32::from(weight)).sum::<i32>();
         u8::try_from(sum.clamp(1, 254)).ok()
     }
 
     /// From now on whoever leaves has to be succeeded without a gap, where somebody can.
     pub(crate) fn begin_planned(&mut self, node: usize, nodes: &[Node], now: Instant) {
         for group in 0..self.seamless.len() {
-            let can = |&other: &usize| {
-                other != node && nodes[other].state(group, now).is_some_and(|state| state == "backup")
-            };
-            let is_active = nodes[node].state(group, now).is_some_and(|state| state == "active");
-            let successor = (0..nodes.len()).find(can);
-            let served = nodes.iter().any(|it| it.serves(group));
-            self.seamless[group] = served && (!is_active || successor.is_some());
+            for side in 0..SIDES {
+                let mut members = (0..nodes.len()).filter(|&other| self.side(group, other) == side);
+                let is = |other: usize, expected| nodes[other].state(group, now).as_deref() == Some(expected);
+                let leaves = self.side(group, node) == side && is(node, "active");
+                let has_successor = members.clone().any(|other| other != node && is(other, "backup"));
+                let served = members.any(|other| nodes[other].serves(group));
+                self.seamless[group][side] = served && (!leaves || has_successor);
+            }
         }
     }
 
@@ -306,11 +378,13 @@ impl Model {
     }
 
     pub(crate) fn end_planned(&mut self) {
-        self.seamless.fill(false);
+        self.seamless.fill([false; SIDES]);
     }
 }
 
-/// Whether a tracked script without a weight lets the router take part.
-fn script_allows(router: &Router, passes: bool) -> bool {
-    passes || router.track_scripts.iter().all(|track| track.effect.weight != 0)
+/// Whether everything that is tracked without a weight lets the router take part.
+fn tracking_allows(router: &Router, it: &Node) -> bool {
+    let scripts = router.track_scripts.iter().map(|track| (track.effect.weight, it.script_passes));
+    let interfaces = router.track_interfaces.iter().map(|track| (track.effect.weight, it.uplink_up));
+    scripts.chain(interfaces).all(|(weight, good)| good || weight != 0)
 }

@@ -8,15 +8,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::admin::{Reply, Request};
+use mainstay_engine::admin::{Reply, Request, RouterStatus};
 use mainstay_engine::engine::{HandOverRules, InterfaceState};
 use mainstay_engine::limits::HAND_OVER_DRAIN;
-use mainstay_engine::peers::{self, LinkEnd, LinkId, PeerInput, PeerOptions, PeerOutput};
-use mainstay_engine::plan::{HardwareAddress, Router, ScriptId, VirtualAddress, Vrid};
+use mainstay_engine::peers::{LinkEnd, LinkId, PeerInput, PeerOptions, PeerOutput};
+use mainstay_engine::plan::{Family, HardwareAddress, Router, RouterId, ScriptId, VirtualAddress, Vrid};
 use mainstay_engine::time::{Instant, UnixTime};
 use mainstay_engine::vrrp::event::VrrpEvent;
+use mainstay_engine::vrrp::packet::peek;
 use mainstay_engine::vrrp::track::ScriptOutcome;
 use mainstay_engine::{Engine, Event, Input, Output, Plan};
+
+use crate::cluster::UPLINK;
+use crate::links::Dialled;
 
 /// The ticket of every request to hand over.
 const HAND_OVER: u64 = 1;
@@ -43,6 +47,8 @@ pub(crate) enum News {
     },
     LinkAccepted {
         from: IpAddr,
+        local: IpAddr,
+        router: RouterId,
     },
     LinkEnded {
         link: LinkId,
@@ -63,7 +69,7 @@ pub(crate) struct Turn {
     /// Addresses of which it asked who else has them.
     pub(crate) probes: Vec<IpAddr>,
     pub(crate) scripts: Vec<(ScriptId, u64)>,
-    pub(crate) dials: Vec<(LinkId, IpAddr)>,
+    pub(crate) dials: Vec<Dialled>,
     /// A hand-over that was accepted, or ended.
     pub(crate) standing_by: Option<bool>,
     pub(crate) exit: bool,
@@ -85,7 +91,7 @@ pub(crate) enum Life {
 
 pub(crate) struct Node {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) own: IpAddr,
+    pub(crate) own: Vec<(IpAddr, u8)>,
     pub(crate) engine: Option<Engine>,
     pub(crate) life: Life,
     pub(crate) life_since: Instant,
@@ -101,6 +107,8 @@ pub(crate) struct Node {
     /// Installed and not removed by this daemon.
     expected: Vec<IpAddr>,
     pub(crate) link_up: bool,
+    /// The link of the other interface, which only tracking looks at.
+    pub(crate) uplink_up: bool,
     pub(crate) installs_fail: bool,
     pub(crate) script_passes: bool,
     /// Whether a firewall resets links to it.
@@ -109,13 +117,15 @@ pub(crate) struct Node {
     boot_offset: Duration,
     /// How many seconds its wall clock is ahead of the others'.
     pub(crate) clock_step: i64,
+    /// Millionths by which its clock is fast.
+    drift: i64,
 }
 
 /// What the wall clocks show when a simulation begins.
 const BEGIN: Duration = Duration::from_secs(1_800_000_000);
 
 impl Node {
-    pub(crate) fn new(plan: Arc<Plan>, own: IpAddr, boot_offset: Duration) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, own: Vec<(IpAddr, u8)>, boot_offset: Duration, drift: i64) -> Self {
         Self {
             plan,
             own,
@@ -129,18 +139,20 @@ impl Node {
             rules_fail: false,
             expected: Vec::new(),
             link_up: true,
+            uplink_up: true,
             installs_fail: false,
             script_passes: true,
             rejects_links: false,
             boot_offset,
             clock_step: 0,
+            drift,
         }
     }
 
     pub(crate) fn start(&mut self, seed: u64, now: Instant) {
         self.incarnation += 1;
         let options = PeerOptions { link: true, follow_health: true };
-        let engine = Engine::with_peers(Arc::clone(&self.plan), options, seed, now + self.boot_offset);
+        let engine = Engine::with_peers(Arc::clone(&self.plan), options, seed, self.clock(now));
         self.engine = Some(engine);
         (self.life, self.life_since) = (Life::Running, now);
         self.expected.clear();
@@ -154,10 +166,37 @@ impl Node {
         self.news.clear();
     }
 
+    /// What it says of its routers; a dead balancer says nothing.
+    pub(crate) fn routers(&self, now: Instant) -> Option<Vec<RouterStatus>> {
+        Some(self.engine.as_ref()?.status(self.clock(now)).routers)
+    }
+
     /// The state of a router; a dead balancer has none.
     pub(crate) fn state(&self, group: usize, now: Instant) -> Option<String> {
-        let status = self.engine.as_ref()?.status(now + self.boot_offset);
-        Some(status.routers.get(group)?.state.clone())
+        Some(self.routers(now)?.swap_remove(group).state)
+    }
+
+    /// What its own clock says.
+    fn clock(&self, now: Instant) -> Instant {
+        let nanos = i64::try_from(now.as_nanos()).expect("a short simulation");
+        let drifted = nanos + nanos / 1_000_000 * self.drift;
+        Instant::from_nanos(u64::try_from(drifted).expect("clocks go forward")) + self.boot_offset
+    }
+
+    /// The first moment at which its own clock says at least `then`.
+    fn moment(&self, then: Instant) -> Instant {
+        let nanos = i64::try_from(then.minus(self.boot_offset).as_nanos()).expect("a short simulation");
+        let steps = nanos / (1_000_000 + self.drift);
+        // Of each step of a million nanoseconds, the drift shows at its end.
+        let within = (nanos - steps * (1_000_000 + self.drift)).min(1_000_000);
+        Instant::from_nanos(u64::try_from(steps * 1_000_000 + within).expect("clocks go forward"))
+    }
+
+    /// The group of an advert that it sent.
+    fn group_of_advert(&self, datagram: &[u8]) -> usize {
+        let (source, vrid) = peek(datagram).expect("own adverts are sound");
+        let is_its = |router: &Router| router.vrid == vrid && router.family() == Family::of(source);
+        self.plan.routers.iter().position(is_its).expect("it is a group's")
     }
 
     fn group_of(&self, address: IpAddr) -> Option<usize> {
@@ -167,7 +206,7 @@ impl Node {
 
     /// When the engine wants to be woken.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        Some(self.engine.as_ref()?.poll_timeout()?.at.minus(self.boot_offset))
+        Some(self.moment(self.engine.as_ref()?.poll_timeout()?.at))
     }
 
     /// Whether the kernel answers for all addresses of a group.
@@ -228,7 +267,7 @@ impl Node {
     pub(crate) fn turn(&mut self, now: Instant) -> Turn {
         let mut turn = Turn::default();
         let Some(mut engine) = self.engine.take() else { return turn };
-        let clock = now + self.boot_offset;
+        let clock = self.clock(now);
         engine.handle(Input::WallClock(self.wall(now)), clock);
         let mut news: Vec<News> = self.news.drain(..).collect();
         news.sort_by_key(|news| match news {
@@ -258,7 +297,9 @@ impl Node {
         let input = match news {
             News::Datagram(datagram) => Input::Datagram { interface: "eth0", datagram },
             News::Interface => {
-                let state = InterfaceState { running: self.link_up, addresses: vec![(self.own, 24)] };
+                let uplink = InterfaceState { running: self.uplink_up, addresses: Vec::new() };
+                engine.handle(Input::Interface { name: UPLINK, state: Some(uplink) }, clock);
+                let state = InterfaceState { running: self.link_up, addresses: self.own.clone() };
                 Input::Interface { name: "eth0", state: Some(state) }
             }
             News::AddressGone(address) => Input::AddressGone { interface: "eth0", address: *address },
@@ -279,11 +320,9 @@ impl Node {
                 Input::Request { ticket, request: *request }
             }
             News::LinkOpened { link } => Input::Peer(PeerInput::Opened { link: *link }),
-            News::LinkAccepted { from } => Input::Peer(PeerInput::Accepted {
-                peer: *from,
-                local: self.own,
-                router: peers::keys(&self.plan).into_iter().flatten().next().expect("a key was proved"),
-            }),
+            News::LinkAccepted { from, local, router } => {
+                Input::Peer(PeerInput::Accepted { peer: *from, local: *local, router: *router })
+            }
             News::LinkEnded { link, end } => Input::Peer(PeerInput::Ended { link: *link, end: end.clone() }),
             News::Stop => Input::Stop,
         };
@@ -291,19 +330,19 @@ impl Node {
     }
 
     fn carry_out(&mut self, engine: &mut Engine, output: Output, now: Instant, turn: &mut Turn) {
-        turn.trace.push(format!("{output:?}"));
+        turn.trace.push(said_of(&output));
         match output {
             Output::SendAdvert { destination, datagram, .. } if self.link_up => {
-                let group = usize::from(datagram[21]) - 51;
+                let group = self.group_of_advert(&datagram);
                 turn.advertised.push(group);
-                if datagram[22] != 0 {
+                if message(&datagram)[2] != 0 {
                     turn.acted.push(group);
                 }
                 turn.adverts.push((destination, datagram));
             }
             Output::SendAdvert { interface, .. } => {
                 let reason = "network is down".to_owned();
-                engine.handle(Input::SendFailed { interface: &interface, reason }, now + self.boot_offset);
+                engine.handle(Input::SendFailed { interface: &interface, reason }, self.clock(now));
             }
             Output::InstallAddress { address, lifetime } => {
                 // Without an answer in ARP, nobody is led here: it is kept for old connections.
@@ -325,7 +364,7 @@ impl Node {
                 if self.rules_fail {
                     let reason = "cannot run nft".to_owned();
                     let failed = Input::HandOverRulesFailed { interface: &interface, vrid, reason };
-                    return engine.handle(failed, now + self.boot_offset);
+                    return engine.handle(failed, self.clock(now));
                 }
                 self.set_rules(vrid, rules, now);
             }
@@ -337,13 +376,16 @@ impl Node {
             Output::Publish(_) | Output::Notify(_) => {}
             Output::InstallRouting { .. } | Output::RemoveRouting { .. } => panic!("there are no routes"),
             Output::StartCheck { .. } | Output::ShutdownSessions { .. } => panic!("there are no servers"),
-            Output::Peer(PeerOutput::Dial { link, peer, .. }) => turn.dials.push((link, peer)),
+            Output::Peer(PeerOutput::Dial { link, peer, router, .. }) => {
+                turn.dials.push((link, peer, router));
+            }
             Output::Peer(PeerOutput::Listen(_) | PeerOutput::Tell(_)) => {}
         }
     }
 
     fn set_rules(&mut self, vrid: Vrid, rules: Option<HandOverRules>, now: Instant) {
-        let routers = self.plan.routers.iter().filter(|router| router.vrid == vrid);
+        let is_its = |router: &&Router| router.vrid == vrid && router.family() == Family::Ipv4;
+        let routers = self.plan.routers.iter().filter(is_its);
         for own in routers.flat_map(|router| &router.addresses) {
             self.silent.remove(&own.address);
         }
@@ -362,7 +404,7 @@ impl Node {
     ) {
         if self.installs_fail {
             let reason = "no buffer space available".to_owned();
-            return engine.handle(Input::InstallFailed { address, reason }, now + self.boot_offset);
+            return engine.handle(Input::InstallFailed { address, reason }, self.clock(now));
         }
         self.addresses.insert(address.address, lifetime.map(|lifetime| now + lifetime));
         if !self.expected.contains(&address.address) {
@@ -382,4 +424,16 @@ fn blame(event: &Event) -> Option<String> {
         _ => false,
     };
     blames.then(|| said.to_string())
+}
+
+/// What a trace says of an output. An advert is told by its priority and by the checksum over it.
+fn said_of(output: &Output) -> String {
+    let Output::SendAdvert { destination, datagram, .. } = output else { return format!("{output:?}") };
+    let message = message(datagram);
+    format!("SendAdvert to {destination}: {} {}, {:02x?}", message[1], message[2], &message[6..8])
+}
+
+/// What is behind an advert's IP header, which has no options.
+fn message(datagram: &[u8]) -> &[u8] {
+    &datagram[if datagram[0] >> 4 == 6 { 40 } else { 20 }..]
 }

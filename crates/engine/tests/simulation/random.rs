@@ -29,6 +29,12 @@ impl Random {
         self.below(100) < percent
     }
 
+    /// A number from `-bound` to `bound`.
+    pub(crate) fn within(&mut self, bound: i64) -> i64 {
+        let width = u64::try_from(2 * bound + 1).expect("a positive bound");
+        i64::try_from(self.below(width)).expect("a small number") - bound
+    }
+
     /// A span from `low` up to but not including `high`.
     pub(crate) fn span(&mut self, low: Duration, high: Duration) -> Duration {
         let width = u64::try_from((high - low).as_nanos()).expect("a short span");
