@@ -138,6 +138,7 @@ impl Vrrp {
         for router in &mut self.routers {
             router.handle_address_claimed(interface, address, hardware, now);
         }
+        self.settle(now);
     }
 
     /// Takes in that an address could not be installed.
