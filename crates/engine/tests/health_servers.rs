@@ -9,9 +9,7 @@ use mainstay_engine::event::Severity;
 use mainstay_engine::health::Health;
 use mainstay_engine::health::check::{CheckStatus, Verdict};
 use mainstay_engine::limits::{CHECK_RESULT_GRACE, FIRST_CHECKS};
-use mainstay_engine::plan::{
-    Algorithm, Bind, Check, CheckKind, Frontend, Plan, Pool, PoolId, Server, ServerId, ServerIndex,
-};
+use mainstay_engine::plan::{Bind, Check, Frontend, Plan, Pool, PoolId, Server, ServerId, ServerIndex};
 use mainstay_engine::serving::{ServerView, Serving, WEIGHT_SCALE};
 use mainstay_engine::time::Instant;
 use mainstay_engine::{Event, Output};
@@ -184,29 +182,14 @@ fn id(server: usize) -> ServerId {
 fn checked(name: &str) -> Server {
     let address = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 11), 6443));
     let check = Check {
-        address,
-        kind: CheckKind::Connect,
-        tls: None,
         interval: INTERVAL,
         fast_interval: FAST,
         down_interval: DOWN,
         connect_timeout: TIMEOUT,
         answer_timeout: TIMEOUT,
-        rise: 2,
-        fall: 3,
+        ..Check::new(address)
     };
-    Server {
-        name: name.to_owned(),
-        address,
-        weight: 10,
-        backup: false,
-        disabled: false,
-        maxconn: Some(200),
-        maxqueue: None,
-        slow_start: None,
-        shutdown_sessions_when_down: false,
-        check: Some(check),
-    }
+    Server { weight: 10, maxconn: Some(200), check: Some(check), ..Server::new(name, address) }
 }
 
 fn three() -> Vec<Server> {
@@ -214,31 +197,9 @@ fn three() -> Vec<Server> {
 }
 
 fn plan(servers: Vec<Server>) -> Plan {
-    let pool = Pool {
-        name: "k8s".to_owned(),
-        algorithm: Algorithm::RoundRobin,
-        servers,
-        connect_timeout: None,
-        server_timeout: None,
-        server_fin_timeout: None,
-        tunnel_timeout: None,
-        queue_timeout: None,
-        retries: 3,
-        redispatch: true,
-        all_backups: false,
-    };
-    let bind =
-        Bind { address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 6443)), dual_stack: true, interface: None };
-    let frontend = Frontend {
-        name: "api".to_owned(),
-        binds: vec![bind],
-        maxconn: None,
-        backlog: None,
-        client_timeout: None,
-        client_fin_timeout: None,
-        pool: PoolId(0),
-    };
-    Plan { pools: vec![pool], frontends: vec![frontend], ..Plan::default() }
+    let bind = Bind { dual_stack: true, ..Bind::new(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 6443))) };
+    let frontend = Frontend::new("api", vec![bind], PoolId(0));
+    Plan { pools: vec![Pool::new("k8s", servers)], frontends: vec![frontend], ..Plan::default() }
 }
 
 #[test]

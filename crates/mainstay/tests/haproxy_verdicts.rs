@@ -1,7 +1,7 @@
 //! Holds our verdicts on haproxy.cfg files against those of the real HAProxy, on many small files.
 //!
 //! A file is invalid, valid with warnings, or valid. What only mainstay warns of (what it does not act on, time-outs that
-//! cut watches) does not count. Where the two disagree on purpose, [`DISAGREEMENTS`] says why; an entry that no longer
+//! cut watches) does not count. Where the two disagree on purpose, its topic says why; an entry that no longer
 //! disagrees fails.
 
 use std::fmt::Write as _;
@@ -18,8 +18,10 @@ use mainstay_engine::config::{self, Surroundings};
 
 #[path = "haproxy_verdicts/cases.rs"]
 mod cases;
+#[path = "haproxy_verdicts/general.rs"]
+mod general;
 
-use cases::{DISAGREEMENTS, cases};
+use cases::{cases, disagreements};
 
 /// What is thought of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ fn verdicts_are_haproxys() {
         fs::write(&path, text).expect("a file in the temporary directory");
         let (real, said) = ask_haproxy(&path);
         let (ours, report) = ask_mainstay(text);
-        let reason = DISAGREEMENTS.iter().find(|(line, _)| text.contains(line)).map(|(_, reason)| reason);
+        let reason = disagreements().find(|(line, _)| text.contains(line)).map(|(_, reason)| reason);
         if (real == ours) == reason.is_some() {
             let expected = reason.map_or_else(String::new, |reason| format!(", listed because {reason}"));
             let _ = writeln!(
@@ -67,7 +69,7 @@ fn verdicts_are_haproxys() {
 #[test]
 fn every_disagreement_has_a_case() {
     let cases = cases();
-    for (line, reason) in DISAGREEMENTS {
+    for (line, reason) in disagreements() {
         assert!(cases.iter().any(|text| text.contains(line)), "no case has `{line}` ({reason})");
     }
 }

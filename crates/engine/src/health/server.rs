@@ -276,36 +276,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::CheckKind;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn server(rise: u32, fall: u32) -> Server {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 6443));
         let check = Check {
-            address,
-            kind: CheckKind::Connect,
-            tls: None,
-            interval: 2 * SECOND,
             fast_interval: SECOND,
             down_interval: 5 * SECOND,
             connect_timeout: SECOND,
             answer_timeout: SECOND,
             rise,
             fall,
+            ..Check::new(address)
         };
-        Server {
-            name: String::new(),
-            address,
-            weight: 1,
-            backup: false,
-            disabled: false,
-            maxconn: None,
-            maxqueue: None,
-            slow_start: None,
-            shutdown_sessions_when_down: false,
-            check: Some(check),
-        }
+        Server { check: Some(check), ..Server::new("", address) }
     }
 
     fn verdict(passed: bool) -> Verdict {

@@ -89,23 +89,11 @@ pub(crate) fn drift(own: &View, peer: &View, clock_ahead_ms: i64) -> Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Algorithm, Pool, Priority};
+    use crate::plan::{Pool, Priority};
     use crate::vrrp::testing;
 
     fn pool(name: &str, retries: u32) -> Pool {
-        Pool {
-            name: name.to_owned(),
-            algorithm: Algorithm::RoundRobin,
-            servers: Vec::new(),
-            connect_timeout: None,
-            server_timeout: None,
-            server_fin_timeout: None,
-            tunnel_timeout: None,
-            queue_timeout: None,
-            retries,
-            redispatch: true,
-            all_backups: false,
-        }
+        Pool { retries, ..Pool::new(name, Vec::new()) }
     }
 
     fn view(plan: &Plan) -> View {

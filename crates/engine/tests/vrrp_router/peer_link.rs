@@ -9,8 +9,8 @@ use mainstay_engine::peers::event::PeersEvent;
 use mainstay_engine::peers::view::View;
 use mainstay_engine::peers::{LinkEnd, LinkId, PeerInput, PeerOptions, PeerOutput};
 use mainstay_engine::plan::{
-    Algorithm, Check, CheckKind, Delivery, LinkSecret, Notify, Plan, Pool, Preempt, Router, RouterId, Server,
-    SyncGroup, UnicastPeer,
+    Check, Delivery, LinkSecret, Notify, Plan, Pool, Preempt, Router, RouterId, Server, SyncGroup,
+    UnicastPeer,
 };
 use mainstay_engine::vrrp::event::VrrpEvent;
 use mainstay_engine::{Event, Input, Output};
@@ -321,29 +321,8 @@ fn own_view(bench: &mut Bench) -> (View, usize) {
 /// A server that is checked every two seconds.
 fn server(number: u8) -> Server {
     let address = SocketAddr::from(([10, 0, 1, number], 6443));
-    Server {
-        name: format!("cp{number}"),
-        address,
-        weight: 1,
-        backup: false,
-        disabled: false,
-        maxconn: None,
-        maxqueue: None,
-        slow_start: None,
-        shutdown_sessions_when_down: false,
-        check: Some(Check {
-            address,
-            kind: CheckKind::Connect,
-            tls: None,
-            interval: 2 * SECOND,
-            fast_interval: 2 * SECOND,
-            down_interval: 2 * SECOND,
-            connect_timeout: SECOND,
-            answer_timeout: SECOND,
-            rise: 2,
-            fall: 3,
-        }),
-    }
+    let check = Check { connect_timeout: SECOND, answer_timeout: SECOND, ..Check::new(address) };
+    Server { check: Some(check), ..Server::new(format!("cp{number}"), address) }
 }
 
 /// A balancer of three servers that are checked.
@@ -357,19 +336,7 @@ struct Node {
 
 impl Node {
     fn new(priority: u8, options: PeerOptions) -> Self {
-        let pool = Pool {
-            name: "k8s".to_owned(),
-            algorithm: Algorithm::RoundRobin,
-            servers: (1..=3).map(server).collect(),
-            connect_timeout: None,
-            server_timeout: None,
-            server_fin_timeout: None,
-            tunnel_timeout: None,
-            queue_timeout: None,
-            retries: 3,
-            redispatch: true,
-            all_backups: false,
-        };
+        let pool = Pool::new("k8s", (1..=3).map(server).collect());
         let plan = Plan { pools: vec![pool], routers: vec![secret(router(priority))], ..Plan::default() };
         let mut bench = Bench::with_peers(plan, options);
         bench.link(true);

@@ -5,9 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use mainstay_engine::plan::{
-    Algorithm, HttpCheck, Pool, PoolId, Server, ServerIndex, StatusRanges, TlsCheck, Verify,
-};
+use mainstay_engine::plan::{HttpCheck, Pool, PoolId, Server, ServerIndex, StatusRanges, TlsCheck, Verify};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -30,16 +28,13 @@ const ONLY_SERVER: ServerId = ServerId { pool: PoolId(0), server: ServerIndex(0)
 
 fn check(address: SocketAddr, kind: CheckKind) -> Check {
     Check {
-        address,
         kind,
-        tls: None,
         interval: TIMELY,
         fast_interval: TIMELY,
         down_interval: TIMELY,
         connect_timeout: TIMELY,
         answer_timeout: TIMELY,
-        rise: 2,
-        fall: 3,
+        ..Check::new(address)
     }
 }
 
@@ -55,32 +50,8 @@ fn tls(verify: Verify, server_name: Option<&str>) -> Option<TlsCheck> {
 }
 
 fn plan(check: Check) -> Arc<Plan> {
-    let server = Server {
-        name: "cp1".to_owned(),
-        address: check.address,
-        weight: 1,
-        backup: false,
-        disabled: false,
-        maxconn: None,
-        maxqueue: None,
-        slow_start: None,
-        shutdown_sessions_when_down: false,
-        check: Some(check),
-    };
-    let pool = Pool {
-        name: "k8s".to_owned(),
-        algorithm: Algorithm::RoundRobin,
-        servers: vec![server],
-        connect_timeout: None,
-        server_timeout: None,
-        server_fin_timeout: None,
-        tunnel_timeout: None,
-        queue_timeout: None,
-        retries: 3,
-        redispatch: true,
-        all_backups: false,
-    };
-    Arc::new(Plan { pools: vec![pool], ..Plan::default() })
+    let server = Server { check: Some(check.clone()), ..Server::new("cp1", check.address) };
+    Arc::new(Plan { pools: vec![Pool::new("k8s", vec![server])], ..Plan::default() })
 }
 
 /// What one attempt of `check` finds out: status, HTTP code and detail.

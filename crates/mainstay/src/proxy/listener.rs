@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn accepted_connections_inherit_the_options() {
-        let bind = Bind { address: "127.0.0.1:0".parse().unwrap(), dual_stack: false, interface: None };
+        let bind = Bind::new("127.0.0.1:0".parse().unwrap());
         let listener = listen(&bind, 8).unwrap();
         let address = listener.local_addr().unwrap();
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mainstay::proxy::{Listeners, Proxy};
 use mainstay_engine::engine::Output;
 use mainstay_engine::health::Health;
-use mainstay_engine::plan::{Algorithm, Bind, Frontend, Plan, Pool, PoolId, Server, ServerId, ServerIndex};
+use mainstay_engine::plan::{Bind, Frontend, Plan, Pool, PoolId, Server, ServerId, ServerIndex};
 use mainstay_engine::serving::{FrontendLoad, PoolLoad, ServerLoad, Serving};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -74,49 +74,22 @@ impl Rig {
 
 /// One frontend on a port of the kernel's choice, one pool, no time-outs.
 pub fn plan(servers: &[SocketAddr]) -> Plan {
-    let server = |(index, &address): (usize, &SocketAddr)| Server {
-        name: format!("server{index}"),
-        address,
-        weight: 1,
-        backup: false,
-        disabled: false,
-        maxconn: None,
-        maxqueue: None,
-        slow_start: None,
-        shutdown_sessions_when_down: false,
-        check: None,
-    };
+    let server = |(index, &address): (usize, &SocketAddr)| Server::new(format!("server{index}"), address);
+    let servers = servers.iter().enumerate().map(server).collect();
     Plan {
         maxconn: 5000,
         workers: Some(2),
-        frontends: vec![Frontend {
-            name: "kubernetes".to_owned(),
-            binds: vec![bind("127.0.0.1:0")],
-            maxconn: None,
-            backlog: None,
-            client_timeout: None,
-            client_fin_timeout: None,
-            pool: PoolId(0),
-        }],
+        frontends: vec![Frontend::new("kubernetes", vec![bind("127.0.0.1:0")], PoolId(0))],
         pools: vec![Pool {
-            name: "apiservers".to_owned(),
-            algorithm: Algorithm::RoundRobin,
-            servers: servers.iter().enumerate().map(server).collect(),
             connect_timeout: Some(Duration::from_secs(5)),
-            server_timeout: None,
-            server_fin_timeout: None,
-            tunnel_timeout: None,
-            queue_timeout: None,
-            retries: 3,
-            redispatch: true,
-            all_backups: false,
+            ..Pool::new("apiservers", servers)
         }],
         ..Plan::default()
     }
 }
 
 pub fn bind(address: &str) -> Bind {
-    Bind { address: address.parse().unwrap(), dual_stack: false, interface: None }
+    Bind::new(address.parse().unwrap())
 }
 
 pub fn server_id(server: u16) -> ServerId {

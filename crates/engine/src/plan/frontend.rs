@@ -1,0 +1,58 @@
+//! Where clients connect.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::plan::PoolId;
+
+/// A set of listening addresses whose connections go to one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frontend {
+    /// The section's name.
+    pub name: String,
+    /// Addresses to listen on; never empty.
+    pub binds: Vec<Bind>,
+    /// Connections held at once; more wait in the listen backlog.
+    pub maxconn: Option<u32>,
+    /// Length asked for the listen backlog.
+    pub backlog: Option<u32>,
+    /// How long a client may stay silent; `None` is for ever (`timeout client`).
+    pub client_timeout: Option<Duration>,
+    /// How long a half-closed client side may stay silent (`timeout client-fin`).
+    pub client_fin_timeout: Option<Duration>,
+    /// Where the connections go.
+    pub pool: PoolId,
+}
+
+/// One listening address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bind {
+    /// The address; an unspecified IP means every address.
+    pub address: SocketAddr,
+    /// Whether an unspecified IPv6 address also takes IPv4 connections (`v4v6`).
+    pub dual_stack: bool,
+    /// Only connections that arrive on this interface.
+    pub interface: Option<String>,
+}
+
+impl Frontend {
+    /// A frontend of which nothing but this was said: no limits and no time-outs.
+    pub fn new(name: impl Into<String>, binds: Vec<Bind>, pool: PoolId) -> Self {
+        Self {
+            name: name.into(),
+            binds,
+            maxconn: None,
+            backlog: None,
+            client_timeout: None,
+            client_fin_timeout: None,
+            pool,
+        }
+    }
+}
+
+impl Bind {
+    /// An address without anything further.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, dual_stack: false, interface: None }
+    }
+}

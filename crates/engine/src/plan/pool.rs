@@ -1,0 +1,111 @@
+//! Servers, and how a connection finds one of them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::plan::Check;
+
+/// The servers of one endpoint and how a connection finds one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The section's name.
+    pub name: String,
+    /// How a server is chosen.
+    pub algorithm: Algorithm,
+    /// The servers, in the order of the file. [`ServerIndex`] is an index into this.
+    pub servers: Vec<Server>,
+    /// How long one connect may take; `None` is for as long as the kernel tries.
+    pub connect_timeout: Option<Duration>,
+    /// How long a server may stay silent; `None` is for ever (`timeout server`).
+    pub server_timeout: Option<Duration>,
+    /// How long a half-closed server side may stay silent (`timeout server-fin`).
+    pub server_fin_timeout: Option<Duration>,
+    /// Replaces client and server time-outs once both sides have talked (`timeout tunnel`).
+    pub tunnel_timeout: Option<Duration>,
+    /// How long a connection may wait for a server's slot (`timeout queue`, by default `timeout connect`).
+    pub queue_timeout: Option<Duration>,
+    /// Further connect attempts after the first one failed (`retries`).
+    pub retries: u32,
+    /// Whether a retry may go to another server. Unlike HAProxy's, mainstay's default is yes.
+    pub redispatch: bool,
+    /// With no other server left, use all backup servers instead of the first (`option allbackups`).
+    pub all_backups: bool,
+}
+
+/// How a pool chooses a server for a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// In turn, smoothly by weight.
+    RoundRobin,
+    /// The one with the fewest connections for its weight.
+    LeastConn,
+    /// By the client's address.
+    Source,
+    /// The first one with a free slot.
+    First,
+}
+
+/// One server behind the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The server's name, unique in its pool.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share of new connections, 0 to 256; 0 takes none.
+    pub weight: u16,
+    /// Used only when no other server of the pool is usable.
+    pub backup: bool,
+    /// Starts in maintenance (`disabled`).
+    pub disabled: bool,
+    /// Connections it holds at once; more wait in the queue.
+    pub maxconn: Option<u32>,
+    /// How many connections may wait for this very server (`maxqueue`).
+    pub maxqueue: Option<u32>,
+    /// How long a server that comes back takes to reach its full weight and maxconn.
+    pub slow_start: Option<Duration>,
+    /// Close its connections when it is marked down (`on-marked-down shutdown-sessions`).
+    pub shutdown_sessions_when_down: bool,
+    /// How to find out whether it works; `None` trusts it.
+    pub check: Option<Check>,
+}
+
+impl Pool {
+    /// A pool of which nothing but this was said: HAProxy's defaults, but for `redispatch`.
+    pub fn new(name: impl Into<String>, servers: Vec<Server>) -> Self {
+        Self {
+            name: name.into(),
+            algorithm: Algorithm::RoundRobin,
+            servers,
+            connect_timeout: None,
+            server_timeout: None,
+            server_fin_timeout: None,
+            tunnel_timeout: None,
+            queue_timeout: None,
+            retries: 3,
+            redispatch: true,
+            all_backups: false,
+        }
+    }
+}
+
+impl Server {
+    /// A server of which nothing but this was said: HAProxy's defaults.
+    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            weight: 1,
+            backup: false,
+            disabled: false,
+            maxconn: None,
+            maxqueue: None,
+            slow_start: None,
+            shutdown_sessions_when_down: false,
+            check: None,
+        }
+    }
+}
