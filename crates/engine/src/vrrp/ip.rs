@@ -174,7 +174,7 @@ pub(super) fn fill_in(bytes: &mut [u8], at: usize, value: u16) {
 
 /// The Internet checksum (RFC 1071) of all parts in a row. All but the last have an even length. Over bytes that
 /// contain their own checksum it is 0 exactly if that one is right.
-pub(super) fn checksum(parts: &[&[u8]]) -> u16 {
+pub fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2)).map(|word| match *word {
         [high, low] => u32::from(u16::from_be_bytes([high, low])),
         [high] => u32::from(u16::from_be_bytes([high, 0])),

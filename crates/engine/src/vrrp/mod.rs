@@ -8,7 +8,7 @@ mod complaints;
 pub mod event;
 mod group;
 pub mod hmac;
-mod ip;
+pub mod ip;
 pub mod notify;
 mod pace;
 pub mod packet;

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use mainstay_engine::vrrp::ip::checksum;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
 
@@ -179,15 +180,6 @@ fn neighbour_message(
         body,
     ];
     parts.concat()
-}
-
-/// The Internet checksum (RFC 1071) over parts of even length.
-fn checksum(parts: &[&[u8]]) -> u16 {
-    let words = parts.iter().flat_map(|part| part.chunks_exact(2));
-    let sum: u32 = words.map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
-    let folded = (sum >> 16) + (sum & 0xffff);
-    let [_, _, high, low] = ((folded >> 16) + folded).to_be_bytes();
-    !u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]
