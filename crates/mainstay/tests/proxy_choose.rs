@@ -66,8 +66,10 @@ fn a_refusing_server_costs_no_client_anything() {
     rig.drained();
     let errors = rig.server(1).connect_errors.load(Relaxed);
     assert!(errors >= 8, "the refusing server was tried {errors} times");
-    assert_eq!(rig.server(1).retries.load(Relaxed), errors);
-    assert_eq!(rig.server(1).sessions_total.load(Relaxed), 0);
+    assert_eq!(rig.server(1).redispatches.load(Relaxed), errors);
+    assert_eq!(rig.server(1).retries.load(Relaxed), 0);
+    assert_eq!(rig.server(1).sessions_total.load(Relaxed), errors);
+    assert_eq!(rig.server(1).connections_failed.load(Relaxed), 0);
 }
 
 #[test]
@@ -105,6 +107,7 @@ fn the_only_server_is_tried_again_after_a_turn_around() {
     rig.drained();
     assert_eq!(rig.server(0).connect_errors.load(Relaxed), 3);
     assert_eq!(rig.server(0).retries.load(Relaxed), 2);
+    assert_eq!(rig.server(0).connections_failed.load(Relaxed), 1);
 }
 
 #[test]

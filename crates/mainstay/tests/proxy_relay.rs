@@ -7,6 +7,7 @@ mod proxy_rig;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -115,6 +116,43 @@ fn a_server_that_resets_resets_the_client_after_what_it_sent() {
     let error = client.read_to_end(&mut answer).unwrap_err();
     assert_eq!((error.kind(), &answer[..]), (ErrorKind::ConnectionReset, &b"half an ans"[..]));
     rig.drained();
+    assert_eq!(aborts(&rig), [0, 1, 1]);
+}
+
+/// Aborts by clients, aborts by servers, and responses that broke off; of the pool, which has the same as its server.
+fn aborts(rig: &Rig) -> [u64; 3] {
+    let (pool, server) = (rig.pool(), rig.server(0));
+    let counted = [&pool.client_aborts, &pool.server_aborts, &pool.response_errors];
+    let by_server = [&server.client_aborts, &server.server_aborts, &server.response_errors];
+    let load = |counters: [&AtomicU64; 3]| counters.map(|counter| counter.load(Relaxed));
+    assert_eq!(load(counted), load(by_server));
+    load(counted)
+}
+
+#[test]
+fn frontend_pool_and_server_count_the_same() {
+    let rig = Rig::start(&[echo()], |_| {});
+    for _ in 0..3 {
+        let mut client = rig.connect();
+        client.write_all(b"four").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(&mut client), b"four");
+    }
+    rig.drained();
+    let (frontend, pool, server) = (rig.frontend(), rig.pool(), rig.server(0));
+    for (counted, expected) in [
+        ([&frontend.bytes_in, &pool.bytes_in, &server.bytes_in], 12),
+        ([&frontend.bytes_out, &pool.bytes_out, &server.bytes_out], 12),
+        ([&frontend.sessions_total, &pool.sessions_total, &server.sessions_total], 3),
+        ([&frontend.connections_total, &pool.chosen_total, &server.chosen_total], 3),
+    ] {
+        assert_eq!(counted.map(|counter| counter.load(Relaxed)), [expected; 3]);
+    }
+    assert_eq!([pool.sessions.load(Relaxed), pool.sessions_max.load(Relaxed)], [0, 1]);
+    assert_eq!(aborts(&rig), [0, 0, 0]);
+    let load = rig.proxy.load();
+    assert_eq!((load.connections_total, load.sessions_total, load.bytes_total), (3, 3, 24));
+    assert!((1..=3).contains(&load.session_rate_max), "{load:?}");
 }
 
 #[test]
@@ -130,6 +168,7 @@ fn a_client_that_resets_resets_the_server() {
     let error = server.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     rig.drained();
+    assert_eq!(aborts(&rig), [1, 0, 0]);
 }
 
 #[test]
@@ -171,6 +210,10 @@ fn a_silent_client_is_closed_after_its_timeout() {
     assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
     assert_eq!(read_byte(&mut server), None);
     rig.drained();
+    assert_eq!(aborts(&rig), [1, 0, 0]);
+    let times = &rig.server(0).times;
+    assert!(times.total.max() >= Duration::from_millis(900), "{times:?}");
+    assert_eq!(times.total.mean(1), times.total.max());
 }
 
 #[test]

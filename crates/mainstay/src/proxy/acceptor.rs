@@ -16,6 +16,8 @@ use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::Socket;
 
+use crate::clock;
+
 use super::listener::{Listener, Listeners};
 use super::shared::{Accepted, Admission, Message, Shared};
 
@@ -192,12 +194,13 @@ impl ListenerGate {
     }
 
     fn hand_over(&self, socket: Socket, address: SocketAddr, shared: &Arc<Shared>, plan: &Arc<Plan>) {
-        let admission = Admission::new(shared, &self.load);
+        let admission = Admission::new(shared, &self.load, clock::now());
         let worker = admission.worker();
         // An IPv4 client of a dual-stack listener is the same client as that of an IPv4 one.
         let client: IpAddr = address.ip().to_canonical();
         let (frontend, plan) = (self.listener.frontend, Arc::clone(plan));
-        let accepted = Accepted { stream: socket.into(), client, frontend, plan, admission };
+        let at = Instant::now();
+        let accepted = Accepted { stream: socket.into(), client, at, frontend, plan, admission };
         shared.send(worker, Message::Accepted(accepted));
     }
 }

@@ -13,6 +13,7 @@ mod limit;
 mod listener;
 mod pipes;
 mod queue;
+mod record;
 mod relay;
 mod relaying;
 mod session;
@@ -33,11 +34,13 @@ use arc_swap::ArcSwap;
 use mainstay_engine::plan::ServerId;
 use mainstay_engine::serving::Serving;
 
+use crate::clock;
+
 pub use listener::{BindError, Listeners};
 
 use acceptor::Acceptor;
 use queue::PoolQueue;
-use shared::{Counters, Gate, Mailbox, Message, Shared, Wake};
+use shared::{Counters, Gate, Mailbox, Message, RATE_UNIT, Shared, Traffic, Wake};
 use worker::Worker;
 
 /// How long a thread may take to answer [`Proxy::probe`]. A turn of a loop takes microseconds to milliseconds; a thread
@@ -64,6 +67,28 @@ pub struct ProxyLoad {
     pub panics: u64,
     /// Bytes that were moved without a copy through user space.
     pub bytes_spliced: u64,
+    /// Connections of all frontends there may be at once (`Maxconn`).
+    pub maxconn: u32,
+    /// Connections that were accepted (`CumConns`).
+    pub connections_total: u64,
+    /// The same in the last second (`ConnRate`).
+    pub connection_rate: u32,
+    /// Most of them in one second (`MaxConnRate`).
+    pub connection_rate_max: u32,
+    /// Connections that the rules of their frontends let in (`CumReq`).
+    pub sessions_total: u64,
+    /// The same in the last second (`SessRate`).
+    pub session_rate: u32,
+    /// Most of them in one second (`MaxSessRate`).
+    pub session_rate_max: u32,
+    /// Bytes that were passed on, both ways (`TotalBytesOut`).
+    pub bytes_total: u64,
+    /// The same in the last second (`BytesOutRate`).
+    pub bytes_rate: u64,
+    /// Pipes that sessions splice through now (`PipesUsed`).
+    pub pipes_used: u32,
+    /// Pipes that wait for a session (`PipesFree`).
+    pub pipes_free: u32,
 }
 
 impl Proxy {
@@ -78,7 +103,8 @@ impl Proxy {
         for _ in 0..workers {
             let (sender, receiver) = channel();
             let (sessions, answered) = (AtomicU32::new(0), AtomicU64::new(0));
-            mailboxes.push(Mailbox { sender, wake: Wake::new()?, sessions, answered });
+            let traffic = Traffic::default();
+            mailboxes.push(Mailbox { sender, wake: Wake::new()?, sessions, answered, traffic });
             receivers.push(receiver);
         }
         let gate = Gate {
@@ -158,13 +184,32 @@ impl Proxy {
 
     /// What it did so far.
     pub fn load(&self) -> ProxyLoad {
-        let Shared { gate, counters, .. } = &*self.shared;
+        let Shared { gate, counters, mailboxes, .. } = &*self.shared;
+        let now = clock::now();
+        let traffic = || mailboxes.iter().map(|mailbox| &mailbox.traffic);
         ProxyLoad {
             sessions: gate.sessions.load(Ordering::Acquire),
             accept_pauses: counters.accept_pauses.load(Ordering::Relaxed),
             panics: counters.panics.load(Ordering::Relaxed),
             bytes_spliced: counters.bytes_spliced.load(Ordering::Relaxed),
+            maxconn: gate.maxconn,
+            connections_total: counters.connections_total.load(Ordering::Relaxed),
+            connection_rate: counters.connection_rate.per_second(now),
+            connection_rate_max: counters.connection_rate.max(),
+            sessions_total: counters.sessions_total.load(Ordering::Relaxed),
+            session_rate: counters.session_rate.per_second(now),
+            session_rate_max: counters.session_rate.max(),
+            bytes_total: traffic().map(|own| own.bytes.load(Ordering::Relaxed)).sum(),
+            bytes_rate: traffic().map(|own| u64::from(own.byte_rate.per_second(now)) * RATE_UNIT).sum(),
+            pipes_used: traffic().map(|own| own.pipes_used.load(Ordering::Relaxed)).sum(),
+            pipes_free: traffic().map(|own| own.pipes_free.load(Ordering::Relaxed)).sum(),
         }
+    }
+
+    /// Forgets the maxima of [`ProxyLoad`], as `clear counters` does.
+    pub fn reset_maxima(&self) {
+        self.shared.counters.connection_rate.reset_max();
+        self.shared.counters.session_rate.reset_max();
     }
 
     /// Closes all listeners and connections, and waits for the threads to end.

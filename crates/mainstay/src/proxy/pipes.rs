@@ -45,6 +45,13 @@ impl Pipes {
         Some(Pipe { read, write, _counted: Arc::clone(&self.count) })
     }
 
+    /// How many sessions have now, and how many wait for one.
+    pub(super) fn used_and_free(&self) -> (u32, u32) {
+        let free = self.free.len();
+        let used = (Arc::strong_count(&self.count) - 1).saturating_sub(free);
+        (u32::try_from(used).unwrap_or(u32::MAX), u32::try_from(free).unwrap_or(u32::MAX))
+    }
+
     /// Takes back a pipe, which must be empty. One with bytes in it is dropped instead: they belong to one session.
     pub(super) fn give_back(&mut self, pipe: Pipe) {
         self.free.push(pipe);

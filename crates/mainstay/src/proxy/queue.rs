@@ -43,6 +43,11 @@ impl PoolQueue {
         self.load.queued.load(Ordering::Acquire) == 0
     }
 
+    /// How many wait.
+    pub(super) fn length(&self) -> u32 {
+        self.load.queued.load(Ordering::Acquire)
+    }
+
     /// Enters the queue. A slot that has become free meanwhile is found: the answer comes as a message in any case.
     pub(super) fn enter(&self, shared: &Arc<Shared>, waiter: Waiter) {
         {

@@ -8,11 +8,12 @@
 //! - A client that breaks off: the server gets what it takes at once, then a reset. Nobody waits for an answer.
 //! - A time-out closes both sides, as in HAProxy.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use mainstay_engine::plan::{Frontend, Pool, ServerId};
+use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 
+use super::record::Record;
 use super::relay::{End, Relay, Side};
 use super::session::Next;
 use super::shared::Slot;
@@ -39,15 +40,12 @@ impl Relaying {
     }
 
     /// Moves what can be moved both ways.
-    pub(super) fn resume(&mut self, client: &mut Side, tools: &mut Tools) -> Next {
+    pub(super) fn resume(&mut self, client: &mut Side, record: &mut Record, tools: &mut Tools) -> Next {
         let up = self.to_server.forward(client, &mut self.server, tools);
         let down = self.to_client.forward(&mut self.server, client, tools);
-        for (progress, bytes) in [(&up, &self.slot.load.bytes_in), (&down, &self.slot.load.bytes_out)] {
-            if progress.moved > 0 {
-                bytes.fetch_add(progress.moved, Ordering::Relaxed);
-            }
-        }
-        if up.more || down.more { Next::Again } else { self.settle(client, tools.now) }
+        record.receive(up.moved, down.moved);
+        tools.count_moved(up.moved.saturating_add(down.moved));
+        if up.more || down.more { Next::Again } else { self.settle(client, record, tools.now) }
     }
 
     /// Makes the coming close a reset for both peers.
@@ -56,8 +54,13 @@ impl Relaying {
         socket::reset_on_close(&client.stream);
     }
 
-    /// When the side that keeps the session waiting runs out of time.
-    pub(super) fn deadline(&self, client: &Side, frontend: &Frontend, pool: &Pool) -> Option<Instant> {
+    /// When the side that keeps the session waiting runs out of time, and which side that is; the client, if it is both.
+    pub(super) fn deadline(
+        &self,
+        client: &Side,
+        frontend: &Frontend,
+        pool: &Pool,
+    ) -> Option<(Instant, Cause)> {
         let tunnel = pool.tunnel_timeout.filter(|_| self.to_server.talked && self.to_client.talked);
         let limit = |side: &Side, usual, half_closed: Option<_>| {
             let is_half_closed = side.finished || side.end != End::Open;
@@ -71,11 +74,13 @@ impl Relaying {
             .filter(|_| client_stalls || !server_stalls);
         let of_server = limit(&self.server, pool.server_timeout, pool.server_fin_timeout)
             .filter(|_| server_stalls || !client_stalls);
-        [of_client, of_server].into_iter().flatten().min()
+        let of_client = of_client.map(|deadline| (deadline, Cause::ClientTimeout));
+        let of_server = of_server.map(|deadline| (deadline, Cause::ServerTimeout));
+        [of_client, of_server].into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
     }
 
     /// Passes on how a side ended, once everything before it has been passed on.
-    fn settle(&mut self, client: &mut Side, now: Instant) -> Next {
+    fn settle(&mut self, client: &mut Side, record: &mut Record, now: Instant) -> Next {
         let Self { server, to_server, to_client, .. } = self;
         let idle = !to_server.is_pending() && !to_client.is_pending();
         if idle && client.end == End::Finished && server.end == End::Finished {
@@ -83,10 +88,12 @@ impl Relaying {
             return Next::Close;
         }
         if client.failed || client.end == End::Reset {
+            record.abort(Termination::new(Cause::Client, Stage::Data));
             socket::reset_on_close(&server.stream);
             return Next::Close;
         }
         if server.end == End::Reset || server.failed && server.end == End::Finished {
+            record.abort(Termination::new(Cause::Server, Stage::Data));
             to_server.discard();
             if !to_client.is_pending() {
                 socket::reset_on_close(&client.stream);

@@ -12,9 +12,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mainstay_engine::plan::{FrontendId, Plan, Pool, PoolId, ServerId, ServerIndex};
+use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 use nix::sys::epoll::EpollFlags;
 
 use super::queue::Waiter;
+use super::record::Record;
 use super::relay::Side;
 use super::relaying::Relaying;
 use super::shared::{Accepted, Admission, Choice, Slot};
@@ -47,6 +49,7 @@ pub(super) struct Session {
     /// When the worker's timer for this session rings.
     pub(super) armed: Option<Instant>,
     admission: Admission,
+    record: Record,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,8 @@ pub(super) enum Next {
 
 impl Session {
     pub(super) fn new(key: Key, accepted: Accepted, pool: PoolId, now: Instant) -> Self {
-        let Accepted { stream, client, frontend, plan, admission } = accepted;
+        let Accepted { stream, client, at, frontend, plan, admission } = accepted;
+        let record = Record::new(at, admission.frontend());
         Self {
             key,
             client: Side::new(stream, now),
@@ -91,13 +95,19 @@ impl Session {
             again: false,
             armed: None,
             admission,
+            record,
         }
     }
 
     /// Looks for a server.
     pub(super) fn start(&mut self, tools: &mut Tools) -> Next {
+        self.admission.begin_session(tools.clock);
         if tools.watch(&self.client.stream, self.key, Socket::Client).is_err() {
+            self.record.end(Termination::new(Cause::Resource, Stage::Request));
             return Next::Close;
+        }
+        if let Some(view) = tools.serving().pools.get(usize::from(self.pool.0)) {
+            self.record.enter_pool(&view.load, tools.clock);
         }
         // Others wait already: first come, first served.
         match tools.shared.queue(self.pool) {
@@ -116,7 +126,10 @@ impl Session {
         }
         match self.phase {
             Phase::Relaying(_) => self.resume(tools),
-            _ if self.client_has_left() => self.abandon(tools),
+            _ if self.client_has_left() => {
+                self.note_client_left(tools);
+                self.abandon(tools)
+            }
             _ => Next::Wait,
         }
     }
@@ -124,7 +137,7 @@ impl Session {
     /// Relays on.
     pub(super) fn resume(&mut self, tools: &mut Tools) -> Next {
         match &mut self.phase {
-            Phase::Relaying(relaying) => relaying.resume(&mut self.client, tools),
+            Phase::Relaying(relaying) => relaying.resume(&mut self.client, &mut self.record, tools),
             _ => Next::Wait,
         }
     }
@@ -132,11 +145,14 @@ impl Session {
     /// The queue gave it a slot.
     pub(super) fn handle_assigned(&mut self, slot: Slot, tools: &mut Tools) -> Next {
         match self.phase {
-            Phase::Queued { .. } if self.client_has_left() => Next::Close,
-            Phase::Queued { .. } => match self.connect(slot, tools) {
-                Ok(()) => Next::Wait,
-                Err(slot) => self.handle_connect_failure(slot, Failure::Refused, tools),
-            },
+            Phase::Queued { .. } if self.client_has_left() => self.leave(tools),
+            Phase::Queued { .. } => {
+                self.record.assign(&slot, tools.now, tools.clock);
+                match self.connect(slot, tools) {
+                    Ok(()) => Next::Wait,
+                    Err(slot) => self.handle_connect_failure(slot, Failure::Refused, tools),
+                }
+            }
             _ => Next::Wait,
         }
     }
@@ -154,11 +170,12 @@ impl Session {
         match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::Relaying(relaying) if relaying.server_id() == server => {
                 relaying.reset(&self.client);
+                self.record.end(Termination::new(Cause::Down, Stage::Data));
                 Next::Close
             }
             // Nothing is lost yet: it can go elsewhere.
             Phase::Connecting { slot, .. } if slot.server == server => {
-                self.handle_connect_failure(slot, Failure::TimedOut, tools)
+                self.handle_connect_failure(slot, Failure::ServerDown, tools)
             }
             other => {
                 self.phase = other;
@@ -180,9 +197,17 @@ impl Session {
                 if let Some(view) = tools.serving().pools.get(usize::from(self.pool.0)) {
                     view.load.queue_timeouts.fetch_add(1, Ordering::Relaxed);
                 }
+                self.record.give_up_waiting(tools.now);
                 self.abandon(tools)
             }
-            Phase::New | Phase::Relaying(_) => Next::Close,
+            Phase::Relaying(relaying) => {
+                self.phase = Phase::Relaying(relaying);
+                if let Some((_, silent)) = self.silence() {
+                    self.record.abort(Termination::new(silent, Stage::Data));
+                }
+                Next::Close
+            }
+            Phase::New => Next::Close,
         }
     }
 
@@ -192,11 +217,25 @@ impl Session {
             Phase::New => None,
             Phase::Queued { deadline } | Phase::Connecting { deadline, .. } => *deadline,
             Phase::TurnAround { deadline, .. } => Some(*deadline),
-            Phase::Relaying(relaying) => {
-                let frontend = self.plan.frontends.get(usize::from(self.frontend.0))?;
-                relaying.deadline(&self.client, frontend, self.pool_section()?)
-            }
+            Phase::Relaying(_) => self.silence().map(|(deadline, _)| deadline),
         }
+    }
+
+    /// When a connected side will have been silent too long, and which of them.
+    fn silence(&self) -> Option<(Instant, Cause)> {
+        let Phase::Relaying(relaying) = &self.phase else { return None };
+        let frontend = self.plan.frontends.get(usize::from(self.frontend.0))?;
+        relaying.deadline(&self.client, frontend, self.pool_section()?)
+    }
+
+    /// The session is over, and is dropped next.
+    pub(super) fn finish(&mut self, tools: &Tools) {
+        self.record.finish(tools.now);
+    }
+
+    /// A panic ended it.
+    pub(super) fn note_panic(&mut self) {
+        self.record.end(Termination::new(Cause::Internal, self.stage()));
     }
 
     /// Puts itself in order to be dropped: leaves the queue it may stand in.
@@ -220,6 +259,7 @@ impl Session {
             if self.avoid == Some(slot.server.server) {
                 return self.turn_around(slot.server, tools);
             }
+            self.record.choose(&slot, tools.now, tools.clock);
             let Err(slot) = self.connect(slot, tools) else { return Next::Wait };
             if let Some(next) = self.count_failure(slot, Failure::Refused, tools) {
                 return next;
@@ -229,6 +269,7 @@ impl Session {
 
     /// Starts a connect; gives the slot back if it failed at once.
     fn connect(&mut self, slot: Slot, tools: &Tools) -> Result<(), Slot> {
+        slot.load.begin_connect(tools.clock);
         let started = socket::connect(slot.address)
             .and_then(|stream| tools.watch(&stream, self.key, Socket::Server).map(|()| stream));
         match started {
@@ -251,7 +292,7 @@ impl Session {
                 self.handle_connect_failure(slot, Failure::Refused, tools)
             }
             Phase::Connecting { slot, server, .. } if events.contains(EpollFlags::EPOLLOUT) => {
-                slot.load.sessions_total.fetch_add(1, Ordering::Relaxed);
+                self.record.connect(tools.now);
                 let mut server = Side::new(server, tools.now);
                 server.note(events);
                 self.client.active = tools.now;
@@ -276,18 +317,19 @@ impl Session {
         let (retries, redispatch) =
             self.pool_section().map_or((0, false), |pool| (pool.retries, pool.redispatch));
         if self.failures >= retries {
+            self.record.give_up_connecting(failure.cause());
             return Some(Next::Close);
         }
         self.failures += 1;
+        self.record.retry(failure.cause(), !redispatch);
         if self.client_has_left() {
-            return Some(Next::Close);
+            return Some(self.leave(tools));
         }
         let timeout = self.pool_section().and_then(|pool| pool.connect_timeout);
         self.pause = match failure {
             Failure::Refused => timeout.map_or(TURN_AROUND, |timeout| timeout.min(TURN_AROUND)),
-            Failure::TimedOut => Duration::ZERO,
+            Failure::TimedOut | Failure::ServerDown => Duration::ZERO,
         };
-        slot.load.retries.fetch_add(1, Ordering::Relaxed);
         drop(slot);
         if redispatch {
             self.avoid = Some(server.server);
@@ -305,7 +347,7 @@ impl Session {
     /// The wait for the same server is over.
     fn try_again(&mut self, server: ServerId, tools: &mut Tools) -> Next {
         if self.client_has_left() {
-            return Next::Close;
+            return self.leave(tools);
         }
         if self.pool_section().is_some_and(|pool| pool.redispatch) {
             // Another one may have come up meanwhile; if not, the one that failed is as good as any.
@@ -325,17 +367,19 @@ impl Session {
     fn enter_queue(&mut self, tools: &Tools) -> Next {
         let Some(queue) = tools.shared.queue(self.pool) else { return Next::Close };
         if self.client_has_left() {
-            return Next::Close;
+            return self.leave(tools);
         }
         let timeout = self.pool_section().and_then(|pool| pool.queue_timeout);
         self.phase = Phase::Queued { deadline: timeout.and_then(|timeout| tools.now.checked_add(timeout)) };
         let (worker, client) = (self.admission.worker(), self.address);
+        self.record.enter_queue(queue.length().saturating_add(1));
         queue.enter(&tools.shared, Waiter { worker, key: self.key, client, avoid: self.avoid });
         Next::Wait
     }
 
     /// There is no server to wait for.
-    fn give_up(&self, tools: &Tools) -> Next {
+    fn give_up(&mut self, tools: &Tools) -> Next {
+        self.record.find_no_server();
         if let Some(view) = tools.serving().pools.get(usize::from(self.pool.0)) {
             view.load.no_server.fetch_add(1, Ordering::Relaxed);
         }
@@ -354,6 +398,29 @@ impl Session {
         self.client.hung_up && !connecting && matches!(self.client.stream.peek(&mut [0]), Ok(0))
     }
 
+    /// The client of a session that waits has left.
+    fn leave(&mut self, tools: &Tools) -> Next {
+        self.note_client_left(tools);
+        Next::Close
+    }
+
+    fn note_client_left(&mut self, tools: &Tools) {
+        let stage = self.stage();
+        if stage == Stage::Queue {
+            self.record.leave_queue(tools.now);
+        }
+        self.record.client_left(self.client.failed, stage);
+    }
+
+    /// How far it has come.
+    fn stage(&self) -> Stage {
+        match self.phase {
+            Phase::Queued { .. } => Stage::Queue,
+            Phase::New | Phase::TurnAround { .. } | Phase::Connecting { .. } => Stage::Connect,
+            Phase::Relaying(_) => Stage::Data,
+        }
+    }
+
     fn pool_section(&self) -> Option<&Pool> {
         self.plan.pools.get(usize::from(self.pool.0))
     }
@@ -366,4 +433,16 @@ enum Failure {
     Refused,
     /// It took its time.
     TimedOut,
+    /// The server went down before it was connected.
+    ServerDown,
+}
+
+impl Failure {
+    const fn cause(self) -> Cause {
+        match self {
+            Self::Refused => Cause::Server,
+            Self::TimedOut => Cause::ServerTimeout,
+            Self::ServerDown => Cause::Down,
+        }
+    }
 }

@@ -7,11 +7,14 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use mainstay_engine::balance::{self, Pick};
 use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId, ServerIndex};
+use mainstay_engine::serving::rate::Rate;
 use mainstay_engine::serving::{FrontendLoad, ServerLoad, Serving};
+use mainstay_engine::time::Instant as EngineInstant;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::queue::PoolQueue;
@@ -36,6 +39,22 @@ pub(super) struct Counters {
     pub(super) accept_pauses: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) bytes_spliced: AtomicU64,
+    pub(super) connections_total: AtomicU64,
+    pub(super) connection_rate: Rate,
+    pub(super) sessions_total: AtomicU64,
+    pub(super) session_rate: Rate,
+}
+
+impl Counters {
+    fn begin_connection(&self, clock: EngineInstant) {
+        self.connections_total.fetch_add(1, Ordering::Relaxed);
+        self.connection_rate.add(1, clock);
+    }
+
+    fn begin_session(&self, clock: EngineInstant) {
+        self.sessions_total.fetch_add(1, Ordering::Relaxed);
+        self.session_rate.add(1, clock);
+    }
 }
 
 /// How a worker is reached.
@@ -47,6 +66,32 @@ pub(super) struct Mailbox {
     pub(super) sessions: AtomicU32,
     /// The latest [`Shared::asked`] that the worker has seen.
     pub(super) answered: AtomicU64,
+    pub(super) traffic: Traffic,
+}
+
+/// What one worker moves. Each has its own, so that bulk transfers do not fight for one cache line.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    /// Bytes received and passed on, both ways.
+    pub(super) bytes: AtomicU64,
+    /// The same for each second, in units of [`RATE_UNIT`].
+    pub(super) byte_rate: Rate,
+    /// Pipes that hold bytes of a session.
+    pub(super) pipes_used: AtomicU32,
+    /// Pipes that wait for one.
+    pub(super) pipes_free: AtomicU32,
+}
+
+/// Bytes that make one event of [`Traffic::byte_rate`], as in HAProxy: 32 bits of them are 137 GB/s.
+pub(super) const RATE_UNIT: u64 = 32;
+
+impl Traffic {
+    /// Counts what a session has just moved.
+    pub(super) fn add(&self, bytes: u64, clock: EngineInstant) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let units = bytes.saturating_add(RATE_UNIT / 2) / RATE_UNIT;
+        self.byte_rate.add(u32::try_from(units).unwrap_or(u32::MAX), clock);
+    }
 }
 
 /// How the acceptor is reached, and how many connections it may let in.
@@ -81,6 +126,8 @@ pub(super) enum Message {
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) client: IpAddr,
+    /// When it was accepted.
+    pub(super) at: Instant,
     pub(super) frontend: FrontendId,
     /// The plan it was accepted under: its time-outs.
     pub(super) plan: Arc<Plan>,
@@ -163,7 +210,7 @@ pub(super) struct Admission {
 
 impl Admission {
     /// Counts a connection in, and gives it to the worker with the fewest.
-    pub(super) fn new(shared: &Arc<Shared>, frontend: &Arc<FrontendLoad>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, frontend: &Arc<FrontendLoad>, clock: EngineInstant) -> Self {
         let worker = shared
             .mailboxes
             .iter()
@@ -174,10 +221,20 @@ impl Admission {
             mailbox.sessions.fetch_add(1, Ordering::Relaxed);
         }
         shared.gate.sessions.fetch_add(1, Ordering::AcqRel);
-        let now = frontend.sessions.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        frontend.sessions_max.fetch_max(now, Ordering::Relaxed);
-        frontend.sessions_total.fetch_add(1, Ordering::Relaxed);
+        frontend.begin_connection(clock);
+        shared.counters.begin_connection(clock);
         Self { shared: Arc::clone(shared), frontend: Arc::clone(frontend), worker }
+    }
+
+    /// Counts it as let in by the rules of its frontend.
+    pub(super) fn begin_session(&self, clock: EngineInstant) {
+        self.frontend.begin_session(clock);
+        self.shared.counters.begin_session(clock);
+    }
+
+    /// The counters of its frontend.
+    pub(super) fn frontend(&self) -> Arc<FrontendLoad> {
+        Arc::clone(&self.frontend)
     }
 
     /// The worker it was given to.

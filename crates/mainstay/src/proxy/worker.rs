@@ -14,8 +14,11 @@ use std::time::Instant;
 
 use arc_swap::Guard;
 use mainstay_engine::serving::Serving;
+use mainstay_engine::time::Instant as EngineInstant;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::clock;
 
 use super::pipes::Pipes;
 use super::session::{Next, Session};
@@ -44,11 +47,15 @@ pub(super) enum Socket {
 /// What a session works with, lent by its worker.
 #[derive(Debug)]
 pub(super) struct Tools {
+    /// Which worker lends them.
+    worker: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) scratch: Box<[u8]>,
     pub(super) pipes: Pipes,
     /// When this turn of the loop began.
     pub(super) now: Instant,
+    /// The same on the clock that control and counters go by.
+    pub(super) clock: EngineInstant,
     epoll: Epoll,
 }
 
@@ -61,6 +68,13 @@ impl Tools {
         Ok(self.epoll.add(stream, EpollEvent::new(events, token))?)
     }
 
+    /// Counts bytes that a session has moved.
+    pub(super) fn count_moved(&self, bytes: u64) {
+        if let Some(own) = self.shared.mailboxes.get(self.worker).filter(|_| bytes > 0) {
+            own.traffic.add(bytes, self.clock);
+        }
+    }
+
     /// The view to choose from.
     pub(super) fn serving(&self) -> Guard<Arc<Serving>> {
         self.shared.serving.load()
@@ -70,7 +84,6 @@ impl Tools {
 /// One thread of the data plane.
 #[derive(Debug)]
 pub(super) struct Worker {
-    index: usize,
     mailbox: Receiver<Message>,
     sessions: Slab<Session>,
     timers: Timers,
@@ -87,14 +100,16 @@ impl Worker {
             epoll.add(&own.wake.descriptor, EpollEvent::new(events, WAKE))?;
         }
         let tools = Tools {
+            worker: index,
             shared: Arc::clone(shared),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             pipes: Pipes::default(),
             now: Instant::now(),
+            clock: clock::now(),
             epoll,
         };
         let (sessions, timers) = (Slab::default(), Timers::default());
-        Ok(Self { index, mailbox, sessions, timers, again: Vec::new(), tools })
+        Ok(Self { mailbox, sessions, timers, again: Vec::new(), tools })
     }
 
     /// Serves until the data plane stops. Returns early only if the kernel refuses to report events.
@@ -106,6 +121,7 @@ impl Worker {
                 result => result?,
             };
             self.tools.now = Instant::now();
+            self.tools.clock = clock::now();
             self.handle_wake();
             for event in events.iter().take(count).filter(|event| event.data() != WAKE) {
                 let socket = if event.data() & 1 == 0 { Socket::Client } else { Socket::Server };
@@ -118,6 +134,7 @@ impl Worker {
                     session.resume(tools)
                 });
             }
+            self.count_pipes();
             while let Some(key) = self.timers.pop_due(self.tools.now) {
                 self.step(key, |session, tools| {
                     session.armed = None;
@@ -141,7 +158,7 @@ impl Worker {
     /// Looks at everything this worker can be woken for.
     fn handle_wake(&mut self) {
         let shared = Arc::clone(&self.tools.shared);
-        let Some(own) = shared.mailboxes.get(self.index) else { return };
+        let Some(own) = shared.mailboxes.get(self.tools.worker) else { return };
         if !own.wake.take() {
             return;
         }
@@ -162,6 +179,14 @@ impl Worker {
         }
     }
 
+    fn count_pipes(&self) {
+        if let Some(own) = self.tools.shared.mailboxes.get(self.tools.worker) {
+            let (used, free) = self.tools.pipes.used_and_free();
+            own.traffic.pipes_used.store(used, Ordering::Relaxed);
+            own.traffic.pipes_free.store(free, Ordering::Relaxed);
+        }
+    }
+
     fn admit(&mut self, accepted: Accepted) {
         let frontend = accepted.plan.frontends.get(usize::from(accepted.frontend.0));
         let Some(pool) = frontend.map(|frontend| frontend.pool) else { return };
@@ -178,10 +203,12 @@ impl Worker {
         let next = catch_unwind(AssertUnwindSafe(|| act(session, tools))).unwrap_or_else(|_| {
             tools.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!("a session ended in a panic, which is a bug in mainstay");
+            session.note_panic();
             session.abandon(tools)
         });
         match next {
             Next::Close => {
+                session.finish(tools);
                 let session = self.sessions.remove(key);
                 self.timers.disarm(key, session.and_then(|session| session.armed));
                 return;
