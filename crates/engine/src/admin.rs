@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::order::{Order, Outcome, Refusal};
 use crate::peers::view::View;
 
 /// What an operator can ask a running daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Show everything.
     Status,
@@ -19,6 +20,8 @@ pub enum Request {
     HandOver,
     /// End [`Request::HandOver`]: take part with the configured priority again.
     Resume,
+    /// Change something, until the daemon ends.
+    Order(Order),
 }
 
 /// The answer.
@@ -30,6 +33,8 @@ pub enum Reply {
     Done,
     /// It was not done, and why.
     Refused(String),
+    /// To [`Request::Order`].
+    Order(Result<Outcome, Refusal>),
 }
 
 /// Everything there is to see of a daemon at one moment.
@@ -272,8 +277,12 @@ pub struct FrontendStatus {
     pub name: String,
     /// Where it listens.
     pub binds: Vec<String>,
+    /// `open`, `disabled` or `shut down`.
+    pub state: String,
     /// Connections now.
     pub sessions: u32,
+    /// Its limit now.
+    pub maxconn: Option<u32>,
     /// Most connections at once.
     pub sessions_max: u32,
     /// Connections so far.
@@ -304,7 +313,7 @@ pub struct ServerStatus {
     pub name: String,
     /// Where it listens.
     pub address: String,
-    /// `up`, `up, going down`, `down`, `down, going up`, `no check` or `maintenance`.
+    /// `up`, `up, going down`, `down`, `down, going up`, `no check`, `drain` or `maintenance`.
     pub state: String,
     /// How long it has been up or down.
     #[serde(with = "seconds")]
@@ -314,7 +323,7 @@ pub struct ServerStatus {
     /// How long ago that check ended.
     #[serde(with = "optional_seconds")]
     pub checked: Option<Duration>,
-    /// As configured.
+    /// As configured, or as an operator or its agent set it.
     pub weight: u16,
     /// After slow start.
     pub effective_weight: u16,

@@ -21,8 +21,8 @@ use crate::peers::reach::OwnReach;
 use crate::peers::view::{RouterView, View};
 use crate::peers::{PeerInput, PeerOptions, PeerOutput, Peers};
 use crate::plan::{
-    FileId, HardwareAddress, Plan, ProcessId, RouterId, RoutingEntry, ScriptId, ServerId, VirtualAddress,
-    Vrid,
+    Check, FileId, HardwareAddress, Plan, ProcessId, RouterId, RoutingEntry, ScriptId, ServerId,
+    VirtualAddress, Vrid,
 };
 use crate::serving::Serving;
 use crate::time::{Deadline, Instant, UnixTime};
@@ -291,6 +291,8 @@ pub enum Output {
         server: ServerId,
         /// Comes back in [`Input::CheckFinished`].
         attempt: u64,
+        /// What to do.
+        check: Arc<Check>,
     },
     /// Do something about links to other balancers.
     Peer(PeerOutput),
@@ -451,6 +453,7 @@ impl Engine {
                 Ok(()) => Reply::Done,
                 Err(refusal) => Reply::Refused(refusal),
             },
+            Request::Order(order) => Reply::Order(self.health.handle_order(order, now)),
             Request::Resume => match self.vrrp.handle_resume(now) {
                 Ok(()) => Reply::Done,
                 Err(refusal) => Reply::Refused(refusal),

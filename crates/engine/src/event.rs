@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::health::event::HealthEvent;
+use crate::health::operator_event::OperatorEvent;
 use crate::peers::event::PeersEvent;
 use crate::vrrp::event::VrrpEvent;
 
@@ -21,6 +22,8 @@ pub enum Event {
     Health(HealthEvent),
     /// About the links to other balancers.
     Peers(PeersEvent),
+    /// About what was changed while the daemon runs.
+    Operator(OperatorEvent),
 }
 
 /// How much an event matters to somebody woken by it.
@@ -43,6 +46,7 @@ impl Event {
             Self::Vrrp(event) => event.severity(),
             Self::Health(event) => event.severity(),
             Self::Peers(event) => event.severity(),
+            Self::Operator(event) => event.severity(),
         }
     }
 }
@@ -53,6 +57,7 @@ impl fmt::Display for Event {
             Self::Vrrp(event) => event.fmt(f),
             Self::Health(event) => event.fmt(f),
             Self::Peers(event) => event.fmt(f),
+            Self::Operator(event) => event.fmt(f),
         }
     }
 }

@@ -173,10 +173,11 @@ impl Plan {
         scripts.chain(self.notify_fifos.iter().filter_map(|fifo| fifo.script.as_ref()))
     }
 
-    /// Every server of every pool, in the order of the file.
+    /// Every server of every pool, in the order of the file. Those that were removed are left out.
     pub fn servers(&self) -> impl Iterator<Item = (ServerId, &Server)> {
         (0..).zip(&self.pools).flat_map(|(pool, servers)| {
-            (0..).zip(&servers.servers).map(move |(server, value)| {
+            let present = (0..).zip(&servers.servers).filter(|(_, server)| !server.removed);
+            present.map(move |(server, value)| {
                 (ServerId { pool: PoolId(pool), server: ServerIndex(server) }, value)
             })
         })

@@ -10,9 +10,10 @@ pub mod rate;
 pub mod termination;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::plan::{Algorithm, Plan, PoolId};
+use crate::plan::{Algorithm, Frontend, Plan, PoolId};
 
 pub use counters::{FrontendLoad, PoolLoad, ServerLoad};
 
@@ -28,6 +29,50 @@ pub struct Serving {
     pub pools: Vec<PoolView>,
     /// One for each frontend of the plan, in its order.
     pub frontends: Vec<Arc<FrontendLoad>>,
+    /// What is let in.
+    pub admittance: Admittance,
+}
+
+/// How many connections are let in, and where: as configured, until an operator changes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admittance {
+    /// Connections of all frontends at once; `None` is as many as when the daemon started.
+    pub maxconn: Option<NonZeroU32>,
+    /// Connections of all frontends in each second; `None` is any number.
+    pub session_rate: Option<NonZeroU32>,
+    /// One for each frontend of the plan, in its order.
+    pub frontends: Vec<FrontendAdmittance>,
+}
+
+/// How many connections one frontend lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrontendAdmittance {
+    /// Whether it listens.
+    pub state: FrontendState,
+    /// Connections at once; `None` is any number.
+    pub maxconn: Option<u32>,
+}
+
+/// Whether a frontend listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrontendState {
+    /// It does.
+    Open,
+    /// It refuses connections until it is enabled again.
+    Disabled,
+    /// It has given its ports back for good.
+    ShutDown,
+}
+
+impl Admittance {
+    /// As configured.
+    pub fn new(plan: &Plan) -> Self {
+        let open = |frontend: &Frontend| FrontendAdmittance {
+            state: FrontendState::Open,
+            maxconn: frontend.maxconn,
+        };
+        Self { maxconn: None, session_rate: None, frontends: plan.frontends.iter().map(open).collect() }
+    }
 }
 
 /// One pool as new connections see it.
@@ -54,6 +99,8 @@ pub struct ServerView {
     /// Whether new connections may choose it now: healthy, not in maintenance or drain, weight above zero, and, for a
     /// backup server, needed.
     pub selectable: bool,
+    /// Whether it works and is not in maintenance: connections that belong to it may go there even if no others may.
+    pub usable: bool,
     /// Weight after slow start in units of 1/[`WEIGHT_SCALE`], 0 to 4096.
     pub weight: u16,
     /// Connections it may hold now (slow start included); `None` is any number.

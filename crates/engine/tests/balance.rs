@@ -22,6 +22,7 @@ fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
     let server = |&(weight, maxconn): &Shape| ServerView {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
         selectable: weight > 0,
+        usable: true,
         weight: weight * WEIGHT_SCALE,
         maxconn,
         maxqueue: None,

@@ -124,7 +124,7 @@ impl Rig {
     fn drain(&mut self) {
         while let Some(output) = self.health.poll_output() {
             match output {
-                Output::StartCheck { server, attempt } => {
+                Output::StartCheck { server, attempt, .. } => {
                     let server = usize::from(server.server.0);
                     assert!(
                         self.underway.iter().all(|&(_, other, _)| other != server),
@@ -528,7 +528,8 @@ proptest! {
             prop_assert_eq!(rig.selectable(), expected);
         }
         let seen = |view: &Arc<Serving>| {
-            let server = |server: &ServerView| (server.selectable, server.weight, server.maxconn);
+            let server =
+                |server: &ServerView| (server.selectable, server.usable, server.weight, server.maxconn);
             view.pools[0].servers.iter().map(server).collect::<Vec<_>>()
         };
         prop_assert!(rig.views.windows(2).all(|pair| seen(&pair[0]) != seen(&pair[1])), "a view for nothing");

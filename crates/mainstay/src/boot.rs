@@ -118,8 +118,7 @@ fn make_control(
     let report = move |server, attempt, verdict| {
         post.post(Command::CheckFinished { server, attempt, verdict });
     };
-    let checks =
-        Checks::new(runtime.handle().clone(), Arc::clone(plan), report).map_err(|error| error.to_string())?;
+    let checks = Checks::new(runtime.handle().clone(), plan, report).map_err(|error| error.to_string())?;
     let listeners = Listeners::bind(plan).map_err(|error| error.to_string())?;
     let now = clock::now();
     // Spreads checks; any number that differs between balancers will do.

@@ -282,7 +282,7 @@ impl Control {
                 }
                 Output::RunScript { script, run } => self.scripts.start(script, run),
                 Output::Notify(notification) => self.notifier.tell(&notification),
-                Output::StartCheck { server, attempt } => self.checks.start(server, attempt),
+                Output::StartCheck { server, attempt, check } => self.checks.start(server, attempt, check),
                 Output::Peer(output) => {
                     if let Some(links) = &mut self.peer_links {
                         links.carry_out(output);

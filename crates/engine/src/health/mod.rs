@@ -5,7 +5,11 @@
 
 pub mod check;
 pub mod event;
+mod operator;
+pub mod operator_event;
+pub mod order;
 mod server;
+mod settings;
 pub mod status;
 mod view;
 
@@ -18,11 +22,12 @@ use crate::engine::Output;
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::event::HealthEvent;
 use crate::health::server::{Change, ServerHealth};
+use crate::health::settings::Settings;
 use crate::health::view::PoolLoads;
 use crate::jitter::Jitter;
 use crate::limits::FIRST_CHECKS;
-use crate::plan::{Plan, PoolId, ServerId, ServerIndex};
-use crate::serving::{PoolView, Serving};
+use crate::plan::{Plan, PoolId, Server, ServerId, ServerIndex};
+use crate::serving::{Admittance, PoolView, Serving};
 use crate::time::{Deadline, Instant};
 
 /// The health of every server of a plan.
@@ -42,6 +47,8 @@ pub struct Health {
 struct PoolHealth {
     /// One for each server of the pool, in its order.
     servers: Vec<ServerHealth>,
+    /// One for each server of the pool, in its order.
+    settings: Vec<Settings>,
     loads: PoolLoads,
 }
 
@@ -52,15 +59,18 @@ impl Health {
         let mut first_checks = first_checks(&plan, &mut jitter, now).into_iter();
         let mut pools = Vec::with_capacity(plan.pools.len());
         for pool in &plan.pools {
-            let machine = |server| ServerHealth::new(server, first_checks.next().unwrap_or(now), now);
+            let settings: Vec<_> = pool.servers.iter().map(Settings::new).collect();
+            let machine = |settings| ServerHealth::new(settings, first_checks.next().unwrap_or(now), now);
             pools.push(PoolHealth {
-                servers: pool.servers.iter().map(machine).collect(),
+                servers: settings.iter().map(machine).collect(),
+                settings,
                 loads: PoolLoads::new(pool),
             });
         }
         let views = pool_views(&plan, &pools, now);
         let frontends = plan.frontends.iter().map(|_| Arc::default()).collect();
-        let serving = Arc::new(Serving { plan: Arc::clone(&plan), pools: views, frontends });
+        let admittance = Admittance::new(&plan);
+        let serving = Arc::new(Serving { plan: Arc::clone(&plan), pools: views, frontends, admittance });
         let outputs = VecDeque::from([Output::Publish(Arc::clone(&serving))]);
         let mut health = Self { plan, pools, serving, jitter, outputs };
         health.report_empty_pools();
@@ -114,11 +124,14 @@ impl Health {
         self.give_up_lost_attempts(now);
         let mut warmer = false;
         for ((pool, servers), health) in (0..).map(PoolId).zip(&self.plan.pools).zip(&mut self.pools) {
-            for ((index, server), machine) in (0..).zip(&servers.servers).zip(&mut health.servers) {
+            let machines = health.servers.iter_mut().zip(&health.settings);
+            for ((index, server), (machine, settings)) in (0..).zip(&servers.servers).zip(machines) {
                 warmer |= machine.warm_up(now);
+                let Some(check) = &settings.check else { continue };
                 if let Some(attempt) = machine.next_attempt(server, now) {
                     let server = ServerId { pool, server: ServerIndex(index) };
-                    self.outputs.push_back(Output::StartCheck { server, attempt });
+                    let check = Arc::clone(check);
+                    self.outputs.push_back(Output::StartCheck { server, attempt, check });
                 }
             }
         }
@@ -139,27 +152,36 @@ impl Health {
 
     /// When something is due next.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        self.machines().filter_map(ServerHealth::poll_timeout).min()
+        self.servers().filter_map(|(_, _, machine)| machine.poll_timeout()).min()
     }
 
     /// Gives the data plane a new view, if it would notice the difference.
     fn publish(&mut self, now: Instant) {
         let pools = pool_views(&self.plan, &self.pools, now);
-        if self.serving.pools.iter().zip(&pools).all(|(before, after)| view::same(before, after)) {
+        let same = self.serving.pools.iter().zip(&pools).all(|(before, after)| view::same(before, after));
+        if same && Arc::ptr_eq(&self.serving.plan, &self.plan) {
             return;
         }
-        let frontends = self.serving.frontends.clone();
-        self.serving = Arc::new(Serving { plan: Arc::clone(&self.plan), pools, frontends });
+        self.give(Serving { plan: Arc::clone(&self.plan), pools, ..Serving::clone(&self.serving) });
+    }
+
+    /// Lets in what `change` leaves.
+    fn admit(&mut self, change: impl FnOnce(&mut Admittance)) {
+        let mut serving = Serving::clone(&self.serving);
+        change(&mut serving.admittance);
+        self.give(serving);
+    }
+
+    fn give(&mut self, serving: Serving) {
+        self.serving = Arc::new(serving);
         self.outputs.push_back(Output::Publish(Arc::clone(&self.serving)));
     }
 
     /// An attempt that nobody will report back is over, and says nothing about its server.
     fn give_up_lost_attempts(&mut self, now: Instant) {
         let lost: Vec<(ServerId, u64, Duration)> = self
-            .plan
             .servers()
-            .zip(self.machines())
-            .filter_map(|((id, _), machine)| {
+            .filter_map(|(id, _, machine)| {
                 machine.lost_attempt(now).map(|(attempt, took)| (id, attempt, took))
             })
             .collect();
@@ -192,9 +214,12 @@ impl Health {
         self.outputs.push_back(Output::Event(Event::Health(event)));
     }
 
-    /// Every server of every pool, in the order of [`Plan::servers`].
-    fn machines(&self) -> impl Iterator<Item = &ServerHealth> {
-        self.pools.iter().flat_map(|pool| &pool.servers)
+    /// Every server of every pool, as in [`Plan::servers`].
+    fn servers(&self) -> impl Iterator<Item = (ServerId, &Server, &ServerHealth)> {
+        self.plan.servers().filter_map(|(id, server)| {
+            let health = self.pools.get(usize::from(id.pool.0))?;
+            Some((id, server, health.servers.get(usize::from(id.server.0))?))
+        })
     }
 }
 
@@ -217,7 +242,9 @@ fn pool_views(plan: &Plan, pools: &[PoolHealth], now: Instant) -> Vec<PoolView> 
         .zip(&plan.pools)
         .zip(pools)
         .map(|((id, pool), health)| {
-            let capacities: Vec<_> = health.servers.iter().map(|machine| machine.capacity(now)).collect();
+            let known = pool.servers.iter().zip(&health.servers).zip(&health.settings);
+            let capacities: Vec<_> =
+                known.map(|((server, machine), settings)| machine.capacity(server, settings, now)).collect();
             view::pool_view(id, pool, &capacities, &health.loads)
         })
         .collect()

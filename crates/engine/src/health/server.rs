@@ -2,9 +2,12 @@
 //!
 //! Owns [`ServerHealth`]. It knows nothing of other servers; [`Health`](crate::health::Health) puts them together.
 
+mod orders;
+
 use std::time::Duration;
 
 use crate::health::check::{CheckStatus, Verdict};
+use crate::health::settings::{AdminState, Settings};
 use crate::health::view::{Capacity, Warmth};
 use crate::jitter::Jitter;
 use crate::limits::{CHECK_RESULT_GRACE, SLOW_START_STEP, SLOW_START_STEPS};
@@ -31,7 +34,7 @@ pub(super) struct ServerHealth {
 /// What is known of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// Disabled in the configuration: neither checked nor used.
+    /// Neither checked nor used.
     Maintenance,
     /// Nobody checks it, so it is trusted.
     Unchecked,
@@ -95,10 +98,11 @@ struct WarmUp {
 
 impl ServerHealth {
     /// A server that is checked for the first time at `first_check`.
-    pub(super) fn new(server: &Server, first_check: Instant, now: Instant) -> Self {
-        let (state, schedule) = match &server.check {
-            _ if server.disabled => (State::Maintenance, Schedule::Never),
+    pub(super) fn new(settings: &Settings, first_check: Instant, now: Instant) -> Self {
+        let (state, schedule) = match &settings.check {
+            _ if settings.out_of_service() => (State::Maintenance, Schedule::Never),
             None => (State::Unchecked, Schedule::Never),
+            Some(_) if !settings.checks_on => (State::Unchecked, Schedule::Never),
             Some(_) => (State::Trusted, Schedule::Waiting { until: first_check }),
         };
         Self { state, since: now, latest: None, unable: false, schedule, attempts: 0, warm_up: None }
@@ -119,9 +123,14 @@ impl ServerHealth {
     }
 
     /// What it can take at `now`.
-    pub(super) fn capacity(&self, now: Instant) -> Capacity {
+    pub(super) fn capacity(&self, server: &Server, settings: &Settings, now: Instant) -> Capacity {
         Capacity {
             usable: self.state.usable(),
+            draining: settings.admin == AdminState::Drain,
+            weight: settings.weight,
+            maxconn: settings.maxconn,
+            // Without one it is not usable.
+            address: settings.address().unwrap_or(server.address),
             warmth: self.warm_up.map_or(Warmth::FULL, |warm_up| warm_up.warmth(now)),
         }
     }
@@ -339,7 +348,7 @@ mod tests {
         ) {
             let server = server(rise, fall);
             let mut now = Instant::from_nanos(0);
-            let mut machine = ServerHealth::new(&server, now, now);
+            let mut machine = ServerHealth::new(&Settings::new(&server), now, now);
             let mut haproxy = HaproxyHealth { health: rise, rise, fall };
             let mut jitter = Jitter::new(0, 0);
             for passed in results {
@@ -362,7 +371,7 @@ mod tests {
     fn an_attempt_longer_than_the_interval_delays_the_next_one_and_no_more() {
         let server = server(2, 3);
         let start = Instant::from_nanos(0);
-        let mut machine = ServerHealth::new(&server, start, start);
+        let mut machine = ServerHealth::new(&Settings::new(&server), start, start);
         let attempt = machine.next_attempt(&server, start).unwrap();
         let end = start + 7 * SECOND;
         machine.handle_verdict(&server, attempt, verdict(false), &mut Jitter::new(0, 0), end);

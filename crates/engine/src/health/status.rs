@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::admin::{FrontendStatus, PoolStatus, ServerStatus};
 use crate::health::Health;
 use crate::health::server::{ServerHealth, State};
+use crate::health::settings::{AdminState, Settings};
 use crate::plan::{Algorithm, Server, ServerId};
-use crate::serving::{ServerView, WEIGHT_SCALE};
+use crate::serving::{FrontendState, ServerView, WEIGHT_SCALE};
 use crate::time::Instant;
 
 /// What checks say of one server.
@@ -27,11 +28,11 @@ impl Health {
             let pool = self.plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
             format!("{pool}/{}", server.name)
         };
-        let servers = self.plan.servers().zip(self.machines());
-        let checked =
-            servers.filter(|(_, machine)| !matches!(machine.state(), State::Maintenance | State::Unchecked));
-        checked.map(move |(server, machine)| CheckedServer {
-            name: name(server),
+        let checked = self
+            .servers()
+            .filter(|(.., machine)| !matches!(machine.state(), State::Maintenance | State::Unchecked));
+        checked.map(move |(id, server, machine)| CheckedServer {
+            name: name((id, server)),
             usable: machine.state().usable(),
             proven: matches!(machine.state(), State::Up { .. }),
         })
@@ -43,10 +44,13 @@ impl Health {
             .frontends
             .iter()
             .zip(&self.serving.frontends)
-            .map(|(frontend, load)| FrontendStatus {
+            .zip(&self.serving.admittance.frontends)
+            .map(|((frontend, load), admittance)| FrontendStatus {
                 name: frontend.name.clone(),
                 binds: frontend.binds.iter().map(|bind| bind.address.to_string()).collect(),
+                state: frontend_state(admittance.state).to_owned(),
                 sessions: load.sessions.load(Relaxed),
+                maxconn: admittance.maxconn,
                 sessions_max: load.sessions_max.load(Relaxed),
                 sessions_total: load.sessions_total.load(Relaxed),
             })
@@ -69,25 +73,31 @@ impl Health {
                 servers: pool
                     .servers
                     .iter()
-                    .zip(&health.servers)
+                    .zip(health.servers.iter().zip(&health.settings))
                     .zip(&view.servers)
-                    .map(|((server, machine), view)| server_status(server, machine, view, now))
+                    .filter(|((server, _), _)| !server.removed)
+                    .map(|((server, known), view)| server_status(server, known, view, now))
                     .collect(),
             })
             .collect()
     }
 }
 
-fn server_status(server: &Server, machine: &ServerHealth, view: &ServerView, now: Instant) -> ServerStatus {
+fn server_status(
+    server: &Server,
+    (machine, settings): (&ServerHealth, &Settings),
+    view: &ServerView,
+    now: Instant,
+) -> ServerStatus {
     let load = &view.load;
     ServerStatus {
         name: server.name.clone(),
-        address: server.address.to_string(),
-        state: state_name(machine.state()).to_owned(),
+        address: settings.address().map_or("unknown".to_owned(), |address| address.to_string()),
+        state: state_name(machine.state(), settings.admin).to_owned(),
         since: now.since(machine.since()),
         check: machine.latest().map(|(verdict, _)| verdict.to_string()),
         checked: machine.latest().map(|&(_, at)| now.since(at)),
-        weight: server.weight,
+        weight: settings.weight,
         effective_weight: view.weight.div_ceil(WEIGHT_SCALE),
         backup: server.backup,
         sessions: load.sessions(),
@@ -101,9 +111,18 @@ fn server_status(server: &Server, machine: &ServerHealth, view: &ServerView, now
     }
 }
 
-const fn state_name(state: State) -> &'static str {
+const fn frontend_state(state: FrontendState) -> &'static str {
+    match state {
+        FrontendState::Open => "open",
+        FrontendState::Disabled => "disabled",
+        FrontendState::ShutDown => "shut down",
+    }
+}
+
+const fn state_name(state: State, admin: AdminState) -> &'static str {
     match state {
         State::Maintenance => "maintenance",
+        State::Unchecked | State::Trusted | State::Up { .. } if matches!(admin, AdminState::Drain) => "drain",
         State::Unchecked => "no check",
         State::Trusted | State::Up { failed: 0 } => "up",
         State::Up { .. } => "up, going down",

@@ -2,6 +2,7 @@
 //!
 //! Owns the rules of who is selectable: healthy servers first, backup servers only when nobody else is left.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::balance::rotation::rotation;
@@ -13,6 +14,13 @@ use crate::serving::{PoolLoad, PoolView, ServerLoad, ServerView, WEIGHT_SCALE};
 pub(super) struct Capacity {
     /// Whether it works and is not in maintenance.
     pub(super) usable: bool,
+    /// Whether it takes only connections that belong to it.
+    pub(super) draining: bool,
+    /// Before slow start.
+    pub(super) weight: u16,
+    /// Before slow start.
+    pub(super) maxconn: Option<u32>,
+    pub(super) address: SocketAddr,
     /// How far slow start has come.
     pub(super) warmth: Warmth,
 }
@@ -47,7 +55,7 @@ impl PoolLoads {
 /// The view of one pool. `capacities` has one entry for each of its servers.
 pub(super) fn pool_view(id: PoolId, pool: &Pool, capacities: &[Capacity], loads: &PoolLoads) -> PoolView {
     let could_serve = |(server, capacity): (&Server, &Capacity), backup| {
-        capacity.usable && server.weight > 0 && server.backup == backup
+        capacity.usable && !capacity.draining && capacity.weight > 0 && server.backup == backup
     };
     let main_serves = pool.servers.iter().zip(capacities).any(|pair| could_serve(pair, false));
     let mut backup_chosen = false;
@@ -65,7 +73,8 @@ pub(super) fn pool_view(id: PoolId, pool: &Pool, capacities: &[Capacity], loads:
             } else {
                 could_serve((server, capacity), false)
             };
-            server_view(server, selectable, effective_warmth(pool.algorithm, capacity.warmth), load)
+            let warmth = effective_warmth(pool.algorithm, capacity.warmth);
+            server_view(server, selectable, Capacity { warmth, ..*capacity }, load)
         })
         .collect();
     let weights: Vec<u16> =
@@ -79,7 +88,9 @@ pub(super) fn pool_view(id: PoolId, pool: &Pool, capacities: &[Capacity], loads:
 
 /// Whether new connections would notice no difference between two views of one pool.
 pub(super) fn same(before: &PoolView, after: &PoolView) -> bool {
-    let seen = |server: &ServerView| (server.selectable, server.weight, server.maxconn);
+    let seen = |server: &ServerView| {
+        (server.selectable, server.usable, server.weight, server.maxconn, server.address)
+    };
     before.servers.iter().map(seen).eq(after.servers.iter().map(seen))
 }
 
@@ -91,15 +102,16 @@ const fn effective_warmth(algorithm: Algorithm, warmth: Warmth) -> Warmth {
     }
 }
 
-fn server_view(server: &Server, selectable: bool, warmth: Warmth, load: &Arc<ServerLoad>) -> ServerView {
-    let maxconn = server.maxconn.map(|limit| {
-        let warm = u64::from(limit) * u64::from(warmth.maxconn) / 100;
+fn server_view(server: &Server, selectable: bool, capacity: Capacity, load: &Arc<ServerLoad>) -> ServerView {
+    let maxconn = capacity.maxconn.map(|limit| {
+        let warm = u64::from(limit) * u64::from(capacity.warmth.maxconn) / 100;
         u32::try_from(warm).unwrap_or(limit).max(1)
     });
     ServerView {
-        address: server.address,
+        address: capacity.address,
         selectable,
-        weight: server.weight.saturating_mul(warmth.weight),
+        usable: capacity.usable,
+        weight: capacity.weight.saturating_mul(capacity.warmth.weight),
         maxconn,
         maxqueue: server.maxqueue,
         load: Arc::clone(load),

@@ -65,7 +65,7 @@ impl StatusRanges {
 }
 
 /// How a check speaks TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsCheck {
     /// Whom to believe.
     pub verify: Verify,
@@ -76,7 +76,7 @@ pub struct TlsCheck {
 }
 
 /// Whose certificates a TLS check believes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verify {
     /// Anyone's (`verify none`).
     None,

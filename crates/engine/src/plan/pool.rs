@@ -71,6 +71,8 @@ pub struct Server {
     pub shutdown_sessions_when_down: bool,
     /// How to find out whether it works; `None` trusts it.
     pub check: Option<Check>,
+    /// It was removed while the daemon runs. Its place is kept, so that those of others stay what they are.
+    pub removed: bool,
 }
 
 impl Pool {
@@ -106,6 +108,7 @@ impl Server {
             slow_start: None,
             shutdown_sessions_when_down: false,
             check: None,
+            removed: false,
         }
     }
 }

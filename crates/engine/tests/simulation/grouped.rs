@@ -229,8 +229,9 @@ impl World {
             what => {
                 self.asked = true;
                 let request = if what == 7 { Request::HandOver } else { Request::Resume };
+                let name = format!("{request:?}");
                 self.tell(node, Some(Input::Request { ticket: 1, request }));
-                format!("{request:?}")
+                name
             }
         }
     }

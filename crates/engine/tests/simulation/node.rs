@@ -317,7 +317,7 @@ impl Node {
             }
             News::Request(request) => {
                 let ticket = u64::from(*request == Request::HandOver);
-                Input::Request { ticket, request: *request }
+                Input::Request { ticket, request: request.clone() }
             }
             News::LinkOpened { link } => Input::Peer(PeerInput::Opened { link: *link }),
             News::LinkAccepted { from, local, router } => {

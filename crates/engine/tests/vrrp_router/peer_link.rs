@@ -352,7 +352,7 @@ impl Node {
         for _ in 0..seconds * 10 {
             self.bench.pass(SECOND / 10);
             for output in self.bench.take() {
-                let Output::StartCheck { server, attempt } = output else { continue };
+                let Output::StartCheck { server, attempt, .. } = output else { continue };
                 let status = if self.up[usize::from(server.server.0)] {
                     CheckStatus::L4Ok
                 } else {

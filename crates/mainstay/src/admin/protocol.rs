@@ -44,7 +44,7 @@ pub fn parse(line: &[u8]) -> Result<Line, String> {
         return Err("an empty request; try `help`".to_owned());
     }
     if let Some((_, request, _)) = COMMANDS.iter().find(|(name, ..)| *name == text) {
-        return Ok(request.map_or(Line::Help, Line::Request));
+        return Ok(request.clone().map_or(Line::Help, Line::Request));
     }
     let command = text.escape_debug();
     match did_you_mean(text, COMMANDS.iter().map(|(name, ..)| *name)) {
@@ -61,6 +61,8 @@ pub fn reply(reply: &Reply) -> String {
             Err(defect) => error(&format!("the status cannot be written as JSON: {defect}")),
         },
         Reply::Done => json!({ "done": true }).to_string(),
+        Reply::Order(Ok(_)) => json!({ "done": true }).to_string(),
+        Reply::Order(Err(refusal)) => json!({ "refused": refusal.to_string() }).to_string(),
         Reply::Refused(reason) => json!({ "refused": reason }).to_string(),
     }
 }

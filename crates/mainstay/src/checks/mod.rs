@@ -8,11 +8,11 @@
 //! says SOCKERR, which mainstay keeps for what this machine could not do.
 
 mod connect;
+mod connectors;
 mod http;
 mod ssl_hello;
 mod tls;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::checks::tls::{Authorities, Connector};
+use crate::checks::connectors::Connectors;
+use crate::checks::tls::Connector;
 
 /// Attempts under way at once: bounds descriptors and memory when a long list of servers goes silent together.
 const CONCURRENT_CHECKS: usize = 256;
@@ -53,7 +54,7 @@ impl fmt::Display for SetupError {
 
 impl std::error::Error for SetupError {}
 
-/// Carries out the checks of one plan.
+/// Carries out checks.
 pub struct Checks {
     runtime: Handle,
     shared: Arc<Shared>,
@@ -61,9 +62,7 @@ pub struct Checks {
 
 /// What all attempts share.
 struct Shared {
-    plan: Arc<Plan>,
-    /// One for each server whose check speaks TLS.
-    connectors: BTreeMap<ServerId, Connector>,
+    connectors: Connectors,
     slots: Semaphore,
     report: Box<dyn Fn(ServerId, u64, Verdict) + Send + Sync>,
 }
@@ -77,29 +76,26 @@ impl Checks {
     /// When a `ca-file` cannot be used or a name to verify is none.
     pub fn new(
         runtime: Handle,
-        plan: Arc<Plan>,
+        plan: &Plan,
         report: impl Fn(ServerId, u64, Verdict) + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
-        let mut authorities = Authorities::default();
-        let mut connectors = BTreeMap::new();
+        let connectors = Connectors::default();
         for (id, server) in plan.servers() {
-            let Some(check) = &server.check else { continue };
-            let Some(tls) = &check.tls else { continue };
-            let connector = Connector::new(tls, check.address, &mut authorities).map_err(|reason| {
+            let Some(tls) = server.check.as_ref().and_then(|check| check.tls.as_ref()) else { continue };
+            connectors.get(tls).map_err(|reason| {
                 let pool = plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
                 SetupError { server: format!("{pool}/{}", server.name), reason }
             })?;
-            connectors.insert(id, connector);
         }
         let slots = Semaphore::new(CONCURRENT_CHECKS);
-        let shared = Arc::new(Shared { plan, connectors, slots, report: Box::new(report) });
+        let shared = Arc::new(Shared { connectors, slots, report: Box::new(report) });
         Ok(Self { runtime, shared })
     }
 
-    /// Starts an attempt and returns at once. A server without a check is left alone.
-    pub fn start(&self, server: ServerId, attempt: u64) {
+    /// Starts an attempt and returns at once.
+    pub fn start(&self, server: ServerId, attempt: u64, check: Arc<Check>) {
         let shared = Arc::clone(&self.shared);
-        self.runtime.spawn(async move { shared.attempt(server, attempt).await });
+        self.runtime.spawn(async move { shared.attempt(server, attempt, &check).await });
     }
 }
 
@@ -110,8 +106,7 @@ impl fmt::Debug for Checks {
 }
 
 impl Shared {
-    async fn attempt(&self, server: ServerId, attempt: u64) {
-        let Some(check) = self.plan.server(server).and_then(|server| server.check.as_ref()) else { return };
+    async fn attempt(&self, server: ServerId, attempt: u64, check: &Check) {
         let asked = Instant::now();
         let Ok(Ok(_slot)) = timeout(PATIENCE_FOR_OTHERS, self.slots.acquire()).await else {
             let busy = Finding::new(
@@ -121,7 +116,11 @@ impl Shared {
             return (self.report)(server, attempt, busy.into_verdict(asked));
         };
         let started = Instant::now();
-        let (finding, goodbye) = carry_out(check, self.connectors.get(&server)).await;
+        let connector = check.tls.as_ref().map(|tls| self.connectors.get(tls)).transpose();
+        let (finding, goodbye) = match connector {
+            Ok(connector) => carry_out(check, connector.as_ref()).await,
+            Err(reason) => (Finding::new(CheckStatus::Sockerr, reason), None),
+        };
         (self.report)(server, attempt, finding.into_verdict(started));
         if let Some(mut stream) = goodbye {
             // The verdict does not wait for the end of the connection, and does not depend on it.
@@ -163,7 +162,7 @@ async fn carry_out(check: &Check, connector: Option<&Connector>) -> (Finding, Op
         Err(finding) => return (finding, None),
     };
     if let Some(connector) = connector {
-        return match timeout_at(established_by, connector.handshake(stream)).await {
+        return match timeout_at(established_by, connector.handshake(stream, check.address)).await {
             Err(_) => (Finding::new(CheckStatus::L6Tout, "no end of the TLS handshake"), None),
             Ok(Err(finding)) => (finding, None),
             Ok(Ok(mut stream)) => {

@@ -49,18 +49,18 @@ fn tls(verify: Verify, server_name: Option<&str>) -> Option<TlsCheck> {
     Some(TlsCheck { verify, server_name: server_name.map(str::to_owned), alpn: Vec::new() })
 }
 
-fn plan(check: Check) -> Arc<Plan> {
+fn plan(check: &Check) -> Plan {
     let server = Server { check: Some(check.clone()), ..Server::new("cp1", check.address) };
-    Arc::new(Plan { pools: vec![Pool::new("k8s", vec![server])], ..Plan::default() })
+    Plan { pools: vec![Pool::new("k8s", vec![server])], ..Plan::default() }
 }
 
 /// What one attempt of `check` finds out: status, HTTP code and detail.
 async fn find(check: Check) -> (CheckStatus, Option<u16>, String) {
     let (report, mut verdicts) = tokio::sync::mpsc::unbounded_channel();
-    let checks = Checks::new(Handle::current(), plan(check), move |server, attempt, verdict| {
+    let checks = Checks::new(Handle::current(), &plan(&check), move |server, attempt, verdict| {
         let _ = report.send((server, attempt, verdict));
     });
-    checks.unwrap().start(ONLY_SERVER, 42);
+    checks.unwrap().start(ONLY_SERVER, 42, Arc::new(check));
     let (server, attempt, verdict) = verdicts.recv().await.unwrap();
     assert_eq!((server, attempt), (ONLY_SERVER, 42));
     assert!(verdict.took < 2 * TIMELY);
@@ -420,7 +420,7 @@ async fn files_that_cannot_be_used_are_named_before_anything_starts() {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 6443));
     let error_of = |file: &str, name| {
         let check = Check { tls: tls(Verify::Authority(file.to_owned()), name), ..check(address, http()) };
-        Checks::new(Handle::current(), plan(check), |_, _, _| {}).unwrap_err().to_string()
+        Checks::new(Handle::current(), &plan(&check), |_, _, _| {}).unwrap_err().to_string()
     };
     let missing =
         "check of server k8s/cp1: ca-file /nowhere/ca.crt: cannot be read: No such file or directory";
@@ -429,7 +429,7 @@ async fn files_that_cannot_be_used_are_named_before_anything_starts() {
     assert!(error_of(broken_path, None).contains("certificate 1 is no authority"));
     assert!(error_of(empty_path, None).ends_with("holds no certificate"));
     let check = Check { tls: tls(Verify::None, Some("not a name")), ..check(address, http()) };
-    let error = Checks::new(Handle::current(), plan(check), |_, _, _| {}).unwrap_err().to_string();
+    let error = Checks::new(Handle::current(), &plan(&check), |_, _, _| {}).unwrap_err().to_string();
     assert_eq!(error, "check of server k8s/cp1: `not a name` is neither a host name nor an address");
     for file in [broken, empty] {
         let _ = std::fs::remove_file(file);
@@ -441,13 +441,13 @@ async fn attempts_do_not_wait_for_each_other() {
     let address = silent_server().await;
     let check = Check { answer_timeout: SHORT, ..check(address, http()) };
     let (report, mut verdicts) = tokio::sync::mpsc::unbounded_channel();
-    let checks = Checks::new(Handle::current(), plan(check), move |_, attempt, verdict: Verdict| {
+    let checks = Checks::new(Handle::current(), &plan(&check), move |_, attempt, verdict: Verdict| {
         let _ = report.send((attempt, verdict.status));
     })
     .unwrap();
     let started = Instant::now();
-    (0..50).for_each(|attempt| checks.start(ONLY_SERVER, attempt));
-    checks.start(ServerId { pool: PoolId(7), server: ServerIndex(0) }, 50);
+    let check = Arc::new(check);
+    (0..50).for_each(|attempt| checks.start(ONLY_SERVER, attempt, Arc::clone(&check)));
     let mut attempts = Vec::new();
     for _ in 0..50 {
         let (attempt, status) = verdicts.recv().await.unwrap();

@@ -43,20 +43,17 @@ impl Authorities {
     }
 }
 
-/// Makes the TLS connections of one server's checks.
+/// Makes TLS connections of one kind.
 #[derive(Clone)]
 pub(super) struct Connector {
     connector: TlsConnector,
-    name: ServerName<'static>,
+    /// Whom to ask for; the address when nobody.
+    name: Option<ServerName<'static>>,
 }
 
 impl Connector {
     /// The error is a sentence for whoever wrote the configuration.
-    pub(super) fn new(
-        tls: &TlsCheck,
-        address: SocketAddr,
-        authorities: &mut Authorities,
-    ) -> Result<Self, String> {
+    pub(super) fn new(tls: &TlsCheck, authorities: &mut Authorities) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match &tls.verify {
             Verify::None => Arc::new(BelieveAnyone(Arc::clone(&provider))),
@@ -75,17 +72,22 @@ impl Connector {
             .with_no_client_auth();
         config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
         config.resumption = Resumption::disabled();
-        let name = match &tls.server_name {
-            Some(name) => ServerName::try_from(name.clone())
-                .map_err(|_| format!("`{name}` is neither a host name nor an address"))?,
-            None => ServerName::from(address.ip()),
-        };
+        let name = tls.server_name.as_ref().map(|name| {
+            ServerName::try_from(name.clone())
+                .map_err(|_| format!("`{name}` is neither a host name nor an address"))
+        });
+        let name = name.transpose()?;
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
     }
 
-    /// Shakes hands on a fresh connection.
-    pub(super) async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Finding> {
-        let shaken = self.connector.connect(self.name.clone(), stream).await;
+    /// Shakes hands on a fresh connection to `address`.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+    ) -> Result<TlsStream<TcpStream>, Finding> {
+        let name = self.name.clone().unwrap_or_else(|| ServerName::from(address.ip()));
+        let shaken = self.connector.connect(name, stream).await;
         shaken.map_err(|error| Finding::new(CheckStatus::L6Rsp, failure(&error)))
     }
 }

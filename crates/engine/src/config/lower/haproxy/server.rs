@@ -207,6 +207,7 @@ impl<'a> ServerLine<'a> {
             slow_start: slow_start.filter(|time| !time.is_zero()),
             shutdown_sessions_when_down: self.parameters.shutdown_sessions,
             check: None,
+            removed: false,
         }
     }
 }
