@@ -3,11 +3,14 @@
 //! Owns [`Request`], [`Reply`] and [`Status`] and their texts. `status`, its JSON and everything else that shows the
 //! daemon's state read the same [`Status`]. Spans are seconds in JSON.
 
+mod counters;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::counters::{BackCounters, CheckStatistics, FrontendCounters, RateStatus, TimeStatus};
 use crate::health::order::{Order, Outcome, Refusal};
 use crate::peers::view::View;
 
@@ -275,6 +278,8 @@ pub struct ScriptStatus {
 pub struct FrontendStatus {
     /// Its name.
     pub name: String,
+    /// HAProxy's number of the section it comes from (`iid`).
+    pub id: u32,
     /// Where it listens.
     pub binds: Vec<String>,
     /// `open`, `disabled` or `shut down`.
@@ -287,6 +292,8 @@ pub struct FrontendStatus {
     pub sessions_max: u32,
     /// Connections so far.
     pub sessions_total: u64,
+    /// What else was counted.
+    pub counters: FrontendCounters,
 }
 
 /// One pool.
@@ -294,10 +301,32 @@ pub struct FrontendStatus {
 pub struct PoolStatus {
     /// Its name.
     pub name: String,
+    /// HAProxy's number of the section it comes from (`iid`).
+    pub id: u32,
     /// How a server is chosen.
     pub algorithm: String,
+    /// Connections now, those that wait included.
+    pub sessions: u32,
+    /// Most connections at once.
+    pub sessions_max: u32,
+    /// Connections so far.
+    pub sessions_total: u64,
     /// Connections waiting for a slot now.
     pub queued: u32,
+    /// Most connections that waited at once.
+    pub queued_max: u32,
+    /// Connections that a rule refused.
+    pub denied_requests: u64,
+    /// What else was counted.
+    pub counters: BackCounters,
+    /// How long it has had a server that takes connections, or none.
+    #[serde(with = "seconds")]
+    pub since: Duration,
+    /// How often the last of its servers went down.
+    pub downs: u64,
+    /// How long it has had no server, in all.
+    #[serde(with = "seconds")]
+    pub downtime: Duration,
     /// Connections that gave up waiting.
     pub queue_timeouts: u64,
     /// Connections that found no usable server.
@@ -311,6 +340,8 @@ pub struct PoolStatus {
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
+    /// HAProxy's number of the server in its pool (`sid`).
+    pub id: u32,
     /// Where it listens.
     pub address: String,
     /// `up`, `up, going down`, `down`, `down, going up`, `no check`, `drain` or `maintenance`.
@@ -323,6 +354,15 @@ pub struct ServerStatus {
     /// How long ago that check ended.
     #[serde(with = "optional_seconds")]
     pub checked: Option<Duration>,
+    /// What checks found out, if it is checked.
+    pub checks: Option<CheckStatistics>,
+    /// How often it went down.
+    pub downs: u64,
+    /// How long it has been down, in all.
+    #[serde(with = "seconds")]
+    pub downtime: Duration,
+    /// As configured.
+    pub initial_weight: u16,
     /// As configured, or as an operator or its agent set it.
     pub weight: u16,
     /// After slow start.
@@ -339,12 +379,12 @@ pub struct ServerStatus {
     pub sessions_total: u64,
     /// Connects that failed.
     pub connect_errors: u64,
-    /// Connects tried again.
-    pub retries: u64,
-    /// Bytes from clients.
-    pub bytes_in: u64,
-    /// Bytes to clients.
-    pub bytes_out: u64,
+    /// What else was counted.
+    pub counters: BackCounters,
+    /// Connections that may wait for this very server.
+    pub maxqueue: Option<u32>,
+    /// Whether slow start limits it.
+    pub warming_up: bool,
 }
 
 /// A [`Duration`] as a number of seconds.

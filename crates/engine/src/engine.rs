@@ -439,7 +439,7 @@ impl Engine {
             scripts: self.vrrp.script_status(now),
             files: self.vrrp.file_status(now),
             processes: self.vrrp.process_status(now),
-            frontends: self.health.frontend_status(),
+            frontends: self.health.frontend_status(now),
             pools: self.health.pool_status(now),
             peers: self.peers.status(now),
             without_peer_link: self.peers.without_link(),

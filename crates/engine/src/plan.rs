@@ -11,6 +11,7 @@ mod notify;
 mod pool;
 mod router;
 mod routing;
+mod runtime_api;
 mod track;
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub use self::router::{
     VirtualMac, Vrid,
 };
 pub use self::routing::{MAIN_TABLE, Network, Route, RouteKind, Routing, RoutingEntry, Rule, RuleAction};
+pub use self::runtime_api::{Level, RuntimeApi, StatsAddress, StatsSocket};
 pub use self::track::{
     FileId, InitialValue, Parameters, ProcessId, ProcessMatch, ProcessTarget, TrackFile, TrackProcess,
     TrackedFile, TrackedProcess,
@@ -42,6 +44,8 @@ pub struct Plan {
     pub workers: Option<u16>,
     /// Percentage by which check times are spread at random, 0 to 50 (`spread-checks`).
     pub spread_checks: u8,
+    /// Where HAProxy's runtime API is answered.
+    pub runtime_api: RuntimeApi,
     /// Where clients connect. [`FrontendId`] is an index into this.
     pub frontends: Vec<Frontend>,
     /// Groups of servers. [`PoolId`] is an index into this.

@@ -209,7 +209,7 @@ fn all_servers_serve_before_the_first_check() {
     let view = &rig.views[0];
     assert_eq!(*view.pools[0].rotation, [0, 1, 2]);
     assert_eq!((view.frontends.len(), rig.starts.len()), (1, 0));
-    assert_eq!(rig.health.frontend_status()[0].binds, ["[::]:6443"]);
+    assert_eq!(rig.health.frontend_status(rig.now)[0].binds, ["[::]:6443"]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::net::{Network, Orders};
 use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
 use crate::proxy::{Listeners, Proxy};
+use crate::runtime_api::{self, Answers, Sockets};
 use crate::scripts::{Probe, Scripts};
 use crate::{clock, diagnostics, log, net, resources, signals, tracked};
 
@@ -61,9 +62,13 @@ fn start(args: &RunArgs) -> Result<(), String> {
     // Before the threads: their stacks are then locked as they are used, not as a whole.
     let memory = resources::lock_memory();
     let socket = AdminSocket::bind(&args.socket.path)?;
+    let stats_sockets = Sockets::bind(&plan.runtime_api)?;
     let runtime = service_threads().map_err(|error| format!("cannot start threads: {error}"))?;
     let (mailbox, inbox) = mailbox().map_err(|error| format!("cannot make a mailbox: {error}"))?;
     let control = make_control(&plan, &args.peers, &runtime, &mailbox, inbox, memory)?;
+    let answers = Arc::new(Answers::new(Arc::clone(&plan), control.proxy.clone(), mailbox.clone()));
+    let stats_files = runtime_api::serve(stats_sockets, runtime.handle(), &answers)
+        .map_err(|error| format!("cannot answer on the stats sockets: {error}"))?;
     let socket = socket
         .serve(runtime.handle(), mailbox.clone())
         .map_err(|error| format!("cannot answer operators: {error}"))?;
@@ -71,7 +76,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
         .map_err(|error| format!("cannot listen for signals: {error}"))?;
     summarize(&plan, args);
     run_control(control)?;
-    drop(socket);
+    drop((socket, stats_files));
     tracing::info!("stopped");
     // A tracked script or a check that still runs is of no interest any more.
     runtime.shutdown_background();

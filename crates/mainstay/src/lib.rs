@@ -19,6 +19,7 @@ pub mod program;
 pub mod proxy;
 pub mod realtime;
 pub mod resources;
+pub mod runtime_api;
 pub mod scripts;
 pub mod signals;
 pub mod status;

@@ -66,11 +66,12 @@ pub fn load(
         diagnostics.extend(found);
     }
     let vrrp = lower::keepalived::lower(&trees, surroundings, &mut diagnostics);
-    let lower::haproxy::Parts { maxconn, workers, spread_checks, frontends, pools } = parts;
+    let lower::haproxy::Parts { maxconn, workers, spread_checks, runtime_api, frontends, pools } = parts;
     let plan = Plan {
         maxconn,
         workers,
         spread_checks,
+        runtime_api,
         frontends,
         pools,
         scripts: vrrp.scripts,

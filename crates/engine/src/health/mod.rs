@@ -3,6 +3,7 @@
 //! Owns [`Health`], which routes results and time to one machine for each server and publishes what they found.
 //! `check` has the vocabulary of results, `server` the machine, `view` the rules of who is selectable.
 
+mod availability;
 pub mod check;
 pub mod event;
 mod operator;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use crate::Event;
 use crate::engine::Output;
+use crate::health::availability::Availability;
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::event::HealthEvent;
 use crate::health::server::{Change, ServerHealth};
@@ -50,6 +52,8 @@ struct PoolHealth {
     /// One for each server of the pool, in its order.
     settings: Vec<Settings>,
     loads: PoolLoads,
+    /// Of the pool as a whole.
+    availability: Availability,
 }
 
 impl Health {
@@ -65,6 +69,7 @@ impl Health {
                 servers: settings.iter().map(machine).collect(),
                 settings,
                 loads: PoolLoads::new(pool),
+                availability: Availability::new(true, now),
             });
         }
         let views = pool_views(&plan, &pools, now);
@@ -158,6 +163,10 @@ impl Health {
     /// Gives the data plane a new view, if it would notice the difference.
     fn publish(&mut self, now: Instant) {
         let pools = pool_views(&self.plan, &self.pools, now);
+        for (health, view) in self.pools.iter_mut().zip(&pools) {
+            health.availability.note(has_server(view), now);
+            health.servers.iter_mut().for_each(|machine| machine.note_availability(now));
+        }
         let same = self.serving.pools.iter().zip(&pools).all(|(before, after)| view::same(before, after));
         if same && Arc::ptr_eq(&self.serving.plan, &self.plan) {
             return;

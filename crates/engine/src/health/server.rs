@@ -6,6 +6,7 @@ mod orders;
 
 use std::time::Duration;
 
+use crate::health::availability::Availability;
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::settings::{AdminState, Settings};
 use crate::health::view::{Capacity, Warmth};
@@ -29,6 +30,9 @@ pub(super) struct ServerHealth {
     /// Attempts started so far, which is also the number of the latest.
     attempts: u64,
     warm_up: Option<WarmUp>,
+    availability: Availability,
+    /// Checks that failed while it was up.
+    failed_checks: u64,
 }
 
 /// What is known of a server.
@@ -105,7 +109,38 @@ impl ServerHealth {
             Some(_) if !settings.checks_on => (State::Unchecked, Schedule::Never),
             Some(_) => (State::Trusted, Schedule::Waiting { until: first_check }),
         };
-        Self { state, since: now, latest: None, unable: false, schedule, attempts: 0, warm_up: None }
+        let availability = Availability::new(state.usable(), now);
+        Self {
+            state,
+            since: now,
+            latest: None,
+            unable: false,
+            schedule,
+            attempts: 0,
+            warm_up: None,
+            availability,
+            failed_checks: 0,
+        }
+    }
+
+    /// Counts how long it is up or down.
+    pub(super) fn note_availability(&mut self, now: Instant) {
+        self.availability.note(self.state.usable(), now);
+    }
+
+    /// How long it was up or down.
+    pub(super) const fn availability(&self) -> &Availability {
+        &self.availability
+    }
+
+    /// Checks that failed while it was up.
+    pub(super) const fn failed_checks(&self) -> u64 {
+        self.failed_checks
+    }
+
+    /// Whether a slow start is under way.
+    pub(super) const fn is_warming_up(&self) -> bool {
+        self.warm_up.is_some()
     }
 
     pub(super) const fn state(&self) -> State {
@@ -155,6 +190,7 @@ impl ServerHealth {
         } else if verdict.status.passed() {
             self.passed(check)
         } else {
+            self.failed_checks += u64::from(self.state.usable());
             self.failed(check)
         };
         self.unable = verdict.status == CheckStatus::Sockerr;

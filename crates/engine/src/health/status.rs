@@ -2,11 +2,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::admin::{FrontendStatus, PoolStatus, ServerStatus};
+use crate::admin::{
+    BackCounters, CheckStatistics, FrontendCounters, FrontendStatus, PoolStatus, ServerStatus,
+};
 use crate::health::Health;
 use crate::health::server::{ServerHealth, State};
 use crate::health::settings::{AdminState, Settings};
-use crate::plan::{Algorithm, Server, ServerId};
+use crate::plan::{Algorithm, Check, Server, ServerId};
 use crate::serving::{FrontendState, ServerView, WEIGHT_SCALE};
 use crate::time::Instant;
 
@@ -39,7 +41,7 @@ impl Health {
     }
 
     /// One for each frontend of the plan.
-    pub fn frontend_status(&self) -> Vec<FrontendStatus> {
+    pub fn frontend_status(&self, now: Instant) -> Vec<FrontendStatus> {
         self.plan
             .frontends
             .iter()
@@ -47,12 +49,14 @@ impl Health {
             .zip(&self.serving.admittance.frontends)
             .map(|((frontend, load), admittance)| FrontendStatus {
                 name: frontend.name.clone(),
+                id: frontend.id,
                 binds: frontend.binds.iter().map(|bind| bind.address.to_string()).collect(),
                 state: frontend_state(admittance.state).to_owned(),
                 sessions: load.sessions.load(Relaxed),
                 maxconn: admittance.maxconn,
                 sessions_max: load.sessions_max.load(Relaxed),
                 sessions_total: load.sessions_total.load(Relaxed),
+                counters: FrontendCounters::of(load, now),
             })
             .collect()
     }
@@ -66,16 +70,25 @@ impl Health {
             .zip(&self.serving.pools)
             .map(|((pool, health), view)| PoolStatus {
                 name: pool.name.clone(),
+                id: pool.id,
                 algorithm: algorithm_name(pool.algorithm).to_owned(),
+                sessions: view.load.sessions.load(Relaxed),
+                sessions_max: view.load.sessions_max.load(Relaxed),
+                sessions_total: view.load.sessions_total.load(Relaxed),
                 queued: view.load.queued.load(Relaxed),
+                queued_max: view.load.queued_max.load(Relaxed),
+                denied_requests: view.load.denied_requests.load(Relaxed),
+                counters: BackCounters::of_pool(&view.load, now),
+                since: health.availability.since(now),
+                downs: health.availability.downs(),
+                downtime: health.availability.downtime(now),
                 queue_timeouts: view.load.queue_timeouts.load(Relaxed),
                 no_server: view.load.no_server.load(Relaxed),
-                servers: pool
-                    .servers
-                    .iter()
+                servers: (1..)
+                    .zip(&pool.servers)
                     .zip(health.servers.iter().zip(&health.settings))
                     .zip(&view.servers)
-                    .filter(|((server, _), _)| !server.removed)
+                    .filter(|(((_, server), _), _)| !server.removed)
                     .map(|((server, known), view)| server_status(server, known, view, now))
                     .collect(),
             })
@@ -84,7 +97,7 @@ impl Health {
 }
 
 fn server_status(
-    server: &Server,
+    (id, server): (u32, &Server),
     (machine, settings): (&ServerHealth, &Settings),
     view: &ServerView,
     now: Instant,
@@ -92,11 +105,20 @@ fn server_status(
     let load = &view.load;
     ServerStatus {
         name: server.name.clone(),
+        id,
         address: settings.address().map_or("unknown".to_owned(), |address| address.to_string()),
         state: state_name(machine.state(), settings.admin).to_owned(),
         since: now.since(machine.since()),
         check: machine.latest().map(|(verdict, _)| verdict.to_string()),
         checked: machine.latest().map(|&(_, at)| now.since(at)),
+        checks: settings
+            .check
+            .as_ref()
+            .filter(|_| settings.checks_on)
+            .map(|check| statistics(check, machine)),
+        downs: machine.availability().downs(),
+        downtime: machine.availability().downtime(now),
+        initial_weight: server.weight,
         weight: settings.weight,
         effective_weight: view.weight.div_ceil(WEIGHT_SCALE),
         backup: server.backup,
@@ -105,9 +127,29 @@ fn server_status(
         sessions_max: load.sessions_max.load(Relaxed),
         sessions_total: load.sessions_total.load(Relaxed),
         connect_errors: load.connect_errors.load(Relaxed),
-        retries: load.retries.load(Relaxed),
-        bytes_in: load.bytes_in.load(Relaxed),
-        bytes_out: load.bytes_out.load(Relaxed),
+        counters: BackCounters::of_server(load, now),
+        maxqueue: server.maxqueue,
+        warming_up: machine.is_warming_up(),
+    }
+}
+
+fn statistics(check: &Check, machine: &ServerHealth) -> CheckStatistics {
+    let Check { rise, fall, .. } = *check;
+    let verdict = machine.latest().map(|(verdict, _)| verdict);
+    CheckStatistics {
+        status: verdict.map(|verdict| verdict.status.name().to_owned()),
+        code: verdict.and_then(|verdict| verdict.code),
+        took: verdict.map(|verdict| verdict.took),
+        detail: verdict.map(|verdict| verdict.detail.clone()).unwrap_or_default(),
+        rise,
+        fall,
+        health: match machine.state() {
+            State::Maintenance => 0,
+            State::Unchecked | State::Trusted => rise,
+            State::Up { failed } => (rise + fall - 1).saturating_sub(failed),
+            State::Down { passed } => passed,
+        },
+        failed: machine.failed_checks(),
     }
 }
 

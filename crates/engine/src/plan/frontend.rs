@@ -10,6 +10,8 @@ use crate::plan::PoolId;
 pub struct Frontend {
     /// The section's name.
     pub name: String,
+    /// HAProxy's number of the section.
+    pub id: u32,
     /// Addresses to listen on; never empty.
     pub binds: Vec<Bind>,
     /// Connections held at once; more wait in the listen backlog.
@@ -40,6 +42,7 @@ impl Frontend {
     pub fn new(name: impl Into<String>, binds: Vec<Bind>, pool: PoolId) -> Self {
         Self {
             name: name.into(),
+            id: 0,
             binds,
             maxconn: None,
             backlog: None,

@@ -12,6 +12,8 @@ use crate::plan::Check;
 pub struct Pool {
     /// The section's name.
     pub name: String,
+    /// HAProxy's number of the section.
+    pub id: u32,
     /// How a server is chosen.
     pub algorithm: Algorithm,
     /// The servers, in the order of the file. [`ServerIndex`] is an index into this.
@@ -80,6 +82,7 @@ impl Pool {
     pub fn new(name: impl Into<String>, servers: Vec<Server>) -> Self {
         Self {
             name: name.into(),
+            id: 0,
             algorithm: Algorithm::RoundRobin,
             servers,
             connect_timeout: None,

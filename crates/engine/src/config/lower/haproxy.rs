@@ -11,17 +11,19 @@ mod join;
 mod line;
 mod proxy;
 mod server;
+mod stats_socket;
 mod value;
 
 use crate::config::Surroundings;
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Kind, Section, Tree, Word, codes};
-use crate::plan::{Frontend, Pool};
+use crate::plan::{Frontend, Pool, RuntimeApi};
 
 use line::recognise;
 use proxy::{Proxy, Settings};
 use server::Authorities;
+use stats_socket::lower_socket;
 
 /// What haproxy.cfg files say about a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Parts {
     pub workers: Option<u16>,
     /// [`Plan::spread_checks`](crate::Plan::spread_checks).
     pub spread_checks: u8,
+    /// [`Plan::runtime_api`](crate::Plan::runtime_api).
+    pub runtime_api: RuntimeApi,
     /// [`Plan::frontends`](crate::Plan::frontends).
     pub frontends: Vec<Frontend>,
     /// [`Plan::pools`](crate::Plan::pools).
@@ -42,11 +46,10 @@ pub struct Parts {
 /// are of use only if nothing there is an error.
 pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec<Diagnostic>) -> Parts {
     let mut parts = Parts::default();
-    let mut authorities = Authorities::default();
+    let mut reader = Reader { surroundings, authorities: Authorities::default(), diagnostics };
     for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
-        lower_global(section, &mut parts, &mut authorities, diagnostics);
+        lower_global(section, &mut parts, &mut reader);
     }
-    let mut reader = Reader { surroundings, authorities, diagnostics };
     let mut defaults: Vec<(Option<&Word>, Settings<'_>)> = Vec::new();
     let mut proxies: Vec<Proxy<'_>> = Vec::new();
     for section in tree.sections.iter().filter(|section| section.kind != Kind::Global) {
@@ -56,7 +59,9 @@ pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec
         if is_defaults {
             defaults.push((name, Settings::of_defaults(section, base, &mut reader)));
         } else if let Some(name) = name {
-            proxies.push(Proxy::read(section, name, base, &mut reader));
+            let mut proxy = Proxy::read(section, name, base, &mut reader);
+            proxy.number = u32::try_from(proxies.len()).unwrap_or(u32::MAX).saturating_add(2);
+            proxies.push(proxy);
         }
     }
     join::join(&proxies, &mut parts, &mut reader);
@@ -70,27 +75,27 @@ struct Reader<'a, 'b> {
     diagnostics: &'b mut Vec<Diagnostic>,
 }
 
-fn lower_global(
-    section: &Section,
-    parts: &mut Parts,
-    authorities: &mut Authorities,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+fn lower_global(section: &Section, parts: &mut Parts, reader: &mut Reader<'_, '_>) {
     if let Some(extra) = section.header.first() {
-        diagnostics.push(Diagnostic::error(codes::VALUE_COUNT, extra.span, "`global` has no name"));
+        reader.diagnostics.push(Diagnostic::error(codes::VALUE_COUNT, extra.span, "`global` has no name"));
     }
     for statement in &section.statements {
-        let Some(line) = recognise(Place::Global, Kind::Global, statement, diagnostics) else { continue };
+        let Some(line) = recognise(Place::Global, Kind::Global, statement, reader.diagnostics) else {
+            continue;
+        };
         match line.name {
             "maxconn" => parts.maxconn = line.number().unwrap_or(0),
             "nbthread" => parts.workers = line.number(),
             "spread-checks" => parts.spread_checks = line.number().unwrap_or(0),
-            "ca-base" => authorities.base = line.values.first().map(|word| word.text.clone()),
+            "ca-base" => reader.authorities.base = line.values.first().map(|word| word.text.clone()),
             "ssl-server-verify" => match line.values.first().map(|word| word.text.as_str()) {
-                Some("none") => authorities.believe_anyone = true,
-                Some("required") => authorities.believe_anyone = false,
-                _ => line.bad_value("`ssl-server-verify` takes `none` or `required`", diagnostics),
+                Some("none") => reader.authorities.believe_anyone = true,
+                Some("required") => reader.authorities.believe_anyone = false,
+                _ => line.bad_value("`ssl-server-verify` takes `none` or `required`", reader.diagnostics),
             },
+            "stats socket" => parts.runtime_api.sockets.extend(lower_socket(&line, reader)),
+            "stats timeout" => parts.runtime_api.timeout = line.time().unwrap_or_default(),
+            "stats maxconn" => parts.runtime_api.maxconn = line.number().unwrap_or_default(),
             // The tree has acted on the rest.
             _ => {}
         }

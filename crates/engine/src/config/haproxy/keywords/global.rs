@@ -61,18 +61,16 @@ pub(super) const GLOBAL: &[Keyword] = {
             Values::Anything,
             "it only names this balancer in logs and on pages",
         ),
-        not_yet(
+        acted_on(
             P,
             &["stats socket"],
-            Values::Anything,
-            "there is no HAProxy runtime API; mainstay has a socket of its own, and `mainstay status` asks it",
+            Values::Words(1, 64),
+            "",
+            "where HAProxy's runtime API is answered, with parameters: mode, user, group, level",
         ),
-        no_effect(
-            P,
-            &["stats timeout", "stats maxconn", "stats bind-process"],
-            Values::Anything,
-            "there is no HAProxy runtime API",
-        ),
+        acted_on(P, &["stats timeout"], Values::Time, "10s", "how long a connection to it may stay silent"),
+        acted_on(P, &["stats maxconn"], Values::Integer(1, 1_000_000), "10", "connections to it at once"),
+        no_effect(P, &["stats bind-process"], Values::Anything, "mainstay is one process"),
         no_effect(
             P,
             &["chroot", "user", "group", "uid", "gid", "setcap", "set-dumpable"],

@@ -63,6 +63,7 @@ fn lower_frontend(proxy: &Proxy<'_>, pool: PoolId, binds: Vec<Listen>) -> Fronte
     let settings = &proxy.settings;
     Frontend {
         name: proxy.name.text.clone(),
+        id: proxy.number,
         binds: binds.into_iter().map(|listen| listen.bind).collect(),
         maxconn: settings.maxconn,
         backlog: settings.backlog,
@@ -93,6 +94,7 @@ fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
     });
     Pool {
         name: proxy.name.text.clone(),
+        id: proxy.number,
         algorithm: settings.algorithm.unwrap_or(Algorithm::RoundRobin),
         servers: servers.collect(),
         connect_timeout: timeout("timeout connect"),

@@ -96,6 +96,8 @@ impl Timeouts {
 /// A section of a proxy.
 pub(super) struct Proxy<'a> {
     pub(super) kind: Kind,
+    /// HAProxy's number: 2 is the first one's.
+    pub(super) number: u32,
     pub(super) name: &'a Word,
     pub(super) settings: Settings<'a>,
     pub(super) binds: Vec<Listen>,
@@ -224,6 +226,7 @@ impl<'a> Proxy<'a> {
     ) -> Self {
         let mut proxy = Self {
             kind: section.kind,
+            number: 0,
             name,
             settings,
             binds: Vec::new(),
