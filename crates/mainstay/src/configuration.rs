@@ -25,6 +25,9 @@ const DEFAULT_KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 /// Bytes of one configuration file: a thousand times a large one, and little enough to hold.
 const LARGEST_FILE: u64 = 16 << 20;
 
+/// Files of one haproxy.cfg: more than anybody splits it into, and little enough to hold.
+const MOST_FILES: usize = 1_024;
+
 /// Bytes of a file that holds a key: the longest key takes 132 as digits with `hex:` before them.
 const LARGEST_KEY_FILE: u64 = 256;
 
@@ -34,8 +37,9 @@ const READABLE_BY_OTHERS: u32 = 0o044;
 /// Which files to read.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigurationArgs {
-    /// A haproxy.cfg to read; may be given several times. Without any file, those in /etc are read
-    #[arg(long, value_name = "FILE")]
+    /// A haproxy.cfg to read, or a directory whose *.cfg files are read in the order of their names; may be given several
+    /// times, and all of it is one configuration. Without any file, those in /etc are read
+    #[arg(short = 'f', long, value_name = "FILE|DIRECTORY")]
     pub haproxy_cfg: Vec<PathBuf>,
     /// A keepalived.conf to read; may be given several times
     #[arg(long, value_name = "FILE")]
@@ -147,6 +151,7 @@ fn texts(
     haproxy: &[PathBuf],
     keepalived: &[PathBuf],
 ) -> Result<(Sources, Vec<SourceId>, Vec<SourceId>), String> {
+    let haproxy = &expand(haproxy)?;
     let mut sources = Sources::default();
     let mut add = |paths: &[PathBuf]| -> Result<Vec<SourceId>, String> {
         paths.iter().map(|path| Ok(sources.add(path.display().to_string(), text(path)?))).collect()
@@ -173,6 +178,38 @@ fn files(args: &ConfigurationArgs) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Strin
         ));
     }
     Ok((haproxy, keepalived))
+}
+
+/// The files that `paths` mean, as HAProxy's `-f`: of a directory its files that end in `.cfg` and do not start with a
+/// dot, in the order of the bytes of their names. What is in directories below is not read.
+fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let cannot = |error: std::io::Error| format!("cannot read the directory {}: {error}", path.display());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(path).map_err(cannot)? {
+            let file = entry.map_err(cannot)?.path();
+            let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+            if name.ends_with(b".cfg") && !name.starts_with(b".") && file.is_file() {
+                found.push(file);
+            }
+        }
+        if found.is_empty() {
+            return Err(format!("the directory {} has no file that ends in `.cfg`", path.display()));
+        }
+        found.sort_by(|one, other| {
+            one.as_os_str().as_encoded_bytes().cmp(other.as_os_str().as_encoded_bytes())
+        });
+        files.append(&mut found);
+    }
+    if files.len() > MOST_FILES {
+        return Err(format!("{} files are too many to read; the most is {MOST_FILES}", files.len()));
+    }
+    Ok(files)
 }
 
 fn text(path: &Path) -> Result<String, String> {
@@ -214,6 +251,33 @@ fn key_file(path: &str) -> Result<KeyFile, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_its_cfg_files_in_the_order_of_their_names() {
+        let directory = std::env::temp_dir().join(format!("mainstay-directory-{}", std::process::id()));
+        fs::create_dir_all(directory.join("below.cfg")).unwrap();
+        for name in [
+            "b.cfg",
+            "B.cfg",
+            "a.cfg",
+            "10.cfg",
+            "9.cfg",
+            ".hidden.cfg",
+            "c.conf",
+            "d.cfg~",
+            "below.cfg/e.cfg",
+        ] {
+            fs::write(directory.join(name), "").unwrap();
+        }
+        let last = PathBuf::from("/last");
+        let files = expand(&[directory.clone(), last.clone()]).unwrap();
+        let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["10.cfg", "9.cfg", "B.cfg", "a.cfg", "b.cfg", "last"]);
+        assert_eq!(files.last(), Some(&last));
+        fs::create_dir(directory.join("empty")).unwrap();
+        assert!(expand(&[directory.join("empty")]).unwrap_err().contains("no file that ends in `.cfg`"));
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     #[test]
     fn key_files_are_read_whole_and_their_rights_looked_at() {

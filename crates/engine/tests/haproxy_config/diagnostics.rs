@@ -36,7 +36,11 @@ fn cases() -> Vec<(&'static str, String)> {
         front("H006-ports", "  bind :10000-20000"),
         back("H007-template", "  server {{ name }} {{ ip }}:6443"),
         back("H007-shell-template", "  server m2 ${HOST}:6443"),
-        plain("H008-condition", ".if foo(1)\n.endif\n.elif 1\n.endif\n.if defined(A) &&\n.strange\n"),
+        plain("H008-condition", ".if foo(1)\n.endif\n.elif 1\n.endif\n.if defined(A) &&\n.else\n.notcie x\n"),
+        plain(
+            "H008-words",
+            ".if 1\n.else 1\n.endif\n.notice two words\n.if streq(a)\n.endif\n.if featur(NS)\n.endif\n",
+        ),
         plain("H009-outside-section", "maxconn 4000\nbackand masters\n"),
         back(
             "H010-unknown-keyword",
@@ -50,6 +54,10 @@ fn cases() -> Vec<(&'static str, String)> {
         plain(
             "H011-other-sections",
             "resolvers dns\n  nameserver a 192.0.2.53:53\nuserlist u\n  user admin insecure-password hunter2\n",
+        ),
+        plain(
+            "H010-other-sections",
+            "resolvers dns\n  namserver a 192.0.2.53:53\n  hold vald 10s\n  timeout retry x\nuserlist u\n  user admin pasword x\nring\n  format rfc\n",
         ),
         plain(
             "H012-no-effect",
@@ -114,6 +122,9 @@ fn cases() -> Vec<(&'static str, String)> {
             "H033-said-by-file",
             ".notice \"made by a tool\"\n.warning \"do not edit\"\n.if !defined(X)\n.alert \"X is not set\"\n.else\n.alert never\n.endif\n",
         ),
+        plain("H021-ambiguous", "defaults a\ndefaults b\ndefaults a\nbackend x from a\n"),
+        plain("H036-incomplete-section", "resolvers dns\n  resolve_retries 3\ncache pages\n"),
+        plain("H037-undefined-name", "userlist u\n  user admin groups ops\n  group dev users someone\n"),
         front("H035-no-bind", "frontend nobody\n  default_backend masters"),
         back("H034-several-addresses", "  server m2 cp:6443 check"),
     ]

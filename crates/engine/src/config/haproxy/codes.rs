@@ -72,3 +72,7 @@ pub const SAID_BY_FILE: &str = "H033";
 pub const SEVERAL_ADDRESSES: &str = "H034";
 /// A frontend that nobody can connect to.
 pub const NO_BIND: &str = "H035";
+/// A section that lacks what it is there for.
+pub const INCOMPLETE_SECTION: &str = "H036";
+/// A name of something that is not there.
+pub const UNDEFINED_NAME: &str = "H037";

@@ -1,10 +1,11 @@
 //! The reader for haproxy.cfg: texts in, a [`Tree`] of sections and everything wrong with their form out.
 //!
-//! `tokens` cuts a line into words, `conditions` judges `.if` lines, `tree` collects lines in sections, `keywords` is the
-//! table of everything HAProxy knows. What the lines mean is [`lower`](crate::config::lower::haproxy)'s.
+//! `tokens` cuts a line into words, `environment` fills in variables, `conditions` judges `.if` lines, `tree` collects
+//! lines in sections, `keywords` is the table of everything HAProxy knows. What the lines mean is [`lower`](crate::config::lower::haproxy)'s.
 
 pub mod codes;
 mod conditions;
+mod environment;
 pub mod keywords;
 mod secrets;
 mod tokens;

@@ -191,8 +191,11 @@ impl Scanner<'_> {
         if braced {
             self.advance();
         }
-        let is_name = |c: char| c == '_' || c == '.' || c.is_ascii_alphanumeric();
-        let length = self.rest().find(|c| !is_name(c)).unwrap_or(self.rest().len());
+        let is_name = |c: char| c == '_' || c.is_ascii_alphanumeric();
+        // A dot starts the name of what only the reader knows: `.FILE`, `.LINE`, `.SECTION`.
+        let dot = usize::from(self.peek() == Some('.'));
+        let rest = self.rest().get(dot..).unwrap_or_default();
+        let length = dot + rest.find(|c| !is_name(c)).unwrap_or(rest.len());
         let name = self.rest().get(..length).unwrap_or_default().to_owned();
         self.at += length;
         if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
@@ -250,12 +253,18 @@ impl Scanner<'_> {
         self.word().2 = false;
     }
 
-    /// Whether this word is the address of a `bind` or `server` line, where HAProxy fills in variables without quotes.
+    /// Whether this word is an address, where HAProxy fills in variables without quotes.
     fn in_address(&self) -> bool {
         let place = self.words.len();
-        self.words
-            .first()
-            .is_some_and(|keyword| matches!((keyword.text.as_str(), place), ("bind", 1) | ("server", 2)))
+        self.words.first().is_some_and(|keyword| {
+            let address = match keyword.text.as_str() {
+                "bind" | "dgram-bind" | "log" | "source" => 1,
+                "server" | "nameserver" | "peer" | "mailer" => 2,
+                "server-template" => 3,
+                _ => return false,
+            };
+            place == address
+        })
     }
 
     fn names_set_variable(&self) -> bool {

@@ -3,10 +3,9 @@
 //! Owns [`Tree`]. It carries out what steers reading itself: `.if` lines, and the keywords that change the environment
 //! for the lines below. What a line means is not known here.
 
-use std::collections::BTreeMap;
-
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::conditions::Conditions;
+use crate::config::haproxy::environment::Environment;
 use crate::config::haproxy::keywords::{OTHER_SECTIONS, SECTIONS};
 use crate::config::haproxy::{codes, tokens};
 use crate::config::source::{Source, SourceId, Span};
@@ -14,8 +13,10 @@ use crate::config::source::{Source, SourceId, Span};
 /// What all files together say.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
-    /// The sections that mainstay acts on, in order.
+    /// The sections of `global`, `defaults` and proxies, in order.
     pub sections: Vec<Section>,
+    /// The other sections, in order.
+    pub others: Vec<Section>,
 }
 
 /// A section.
@@ -44,6 +45,8 @@ pub enum Kind {
     Backend,
     /// `listen`.
     Listen,
+    /// One of [`OTHER_SECTIONS`].
+    Other,
 }
 
 /// A line of a section.
@@ -79,10 +82,8 @@ pub struct Word {
 
 /// Collects lines in sections.
 pub(super) struct Grower<'a> {
-    variable: &'a dyn Fn(&str) -> Option<String>,
-    /// What the files set or removed themselves.
-    environment: BTreeMap<String, Option<String>>,
-    sections: Vec<Section>,
+    environment: Environment<'a>,
+    tree: Tree,
     within: Within,
     template: bool,
     diagnostics: &'a mut Vec<Diagnostic>,
@@ -93,7 +94,6 @@ pub(super) struct Grower<'a> {
 enum Within {
     Nothing,
     Section,
-    /// A section that is passed over.
     Other,
 }
 
@@ -103,9 +103,8 @@ impl<'a> Grower<'a> {
         diagnostics: &'a mut Vec<Diagnostic>,
     ) -> Self {
         Self {
-            variable,
-            environment: BTreeMap::new(),
-            sections: Vec::new(),
+            environment: Environment::new(variable),
+            tree: Tree::default(),
             within: Within::Nothing,
             template: false,
             diagnostics,
@@ -116,18 +115,19 @@ impl<'a> Grower<'a> {
     pub(super) fn read(&mut self, id: SourceId, source: &Source) {
         self.within = Within::Nothing;
         self.template = false;
+        self.environment.file.clone_from(&source.name);
+        self.environment.section.clear();
         let mut conditions = Conditions::default();
         let mut start = 0;
         let mut last = None;
-        for line in source.text.split_inclusive('\n') {
+        for (index, line) in source.text.split_inclusive('\n').enumerate() {
+            self.environment.line = index + 1;
             let words = self.words(id, start, line);
             start += line.len();
             last = words.last().map(|word| word.span);
-            let (environment, outer) = (&self.environment, self.variable);
-            let known = |name: &str| environment.get(name).cloned().unwrap_or_else(|| outer(name));
             let Some(first) = words.first() else { continue };
             if first.text.starts_with('.') {
-                conditions.handle(&words, &known, self.diagnostics);
+                conditions.handle(&words, &|name| self.environment.get(name), self.diagnostics);
             } else if conditions.holds() {
                 self.line(words);
             }
@@ -147,14 +147,12 @@ impl<'a> Grower<'a> {
     }
 
     pub(super) fn finish(self) -> Tree {
-        Tree { sections: self.sections }
+        self.tree
     }
 
     fn words(&mut self, id: SourceId, start: usize, line: &str) -> Vec<Word> {
-        let (environment, outer) = (&self.environment, self.variable);
-        let variable = |name: &str| environment.get(name).cloned().unwrap_or_else(|| outer(name));
         let context = tokens::Context {
-            variable: &variable,
+            variable: &|name| self.environment.get(name),
             template: &mut self.template,
             diagnostics: self.diagnostics,
         };
@@ -167,37 +165,42 @@ impl<'a> Grower<'a> {
             Some("default") => Prefix::Default,
             _ => Prefix::None,
         };
+        let before = words.first().map(|word| word.span);
         if prefix != Prefix::None && words.len() > 1 {
             words.remove(0);
         }
         let Some(keyword) = words.first() else { return };
-        if let Some(kind) = kind(&keyword.text) {
-            let keyword = words.remove(0);
-            self.sections.push(Section { kind, keyword, header: words, statements: Vec::new() });
-            self.within = Within::Section;
-        } else if let Some((name, meaning)) = other_section(&words) {
-            self.diagnostics.push(Diagnostic::warning(
-                codes::NOT_ACTED_ON,
-                keyword.span,
-                format!("mainstay does not act on section `{name}` yet: {meaning}"),
-            ));
-            self.within = Within::Other;
-        } else {
-            self.statement(prefix, words);
+        let other = OTHER_SECTIONS.iter().any(|(name, _)| *name == keyword.text);
+        let (kind, sections) = match kind(&keyword.text) {
+            Some(kind) => (kind, &mut self.tree.sections),
+            None if other => (Kind::Other, &mut self.tree.others),
+            None => return self.statement(prefix, words),
+        };
+        if let (Some(span), true) = (before, prefix != Prefix::None) {
+            let message = format!("a section cannot stand after `{}`", prefix.word());
+            self.diagnostics.push(Diagnostic::error(codes::BAD_VALUE, span, message));
         }
+        let keyword = words.remove(0);
+        self.environment.section = words.first().map(|name| name.text.clone()).unwrap_or_default();
+        self.within = if kind == Kind::Other { Within::Other } else { Within::Section };
+        sections.push(Section { kind, keyword, header: words, statements: Vec::new() });
     }
 
     fn statement(&mut self, prefix: Prefix, words: Vec<Word>) {
         let Some(keyword) = words.first() else { return };
-        match (self.within, self.sections.last_mut()) {
-            (Within::Section, Some(section)) => {
+        let section = match self.within {
+            Within::Nothing => None,
+            Within::Section => self.tree.sections.last_mut(),
+            Within::Other => self.tree.others.last_mut(),
+        };
+        match section {
+            Some(section) => {
                 if section.kind == Kind::Global {
-                    set_environment(&mut self.environment, self.variable, &words);
+                    self.environment.change(&words);
                 }
                 section.statements.push(Statement { prefix, words });
             }
-            (Within::Other, _) => {}
-            _ if keyword.filled => {
+            None if keyword.filled => {
                 let message = format!("`{}` stands before the first section of its file", keyword.text);
                 let diagnostic =
                     Diagnostic::error(codes::OUTSIDE_SECTION, keyword.span, message).label("in no section");
@@ -209,7 +212,18 @@ impl<'a> Grower<'a> {
                     ),
                 });
             }
-            _ => {}
+            None => {}
+        }
+    }
+}
+
+impl Prefix {
+    /// As it is written; empty for none.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::No => "no",
+            Self::Default => "default",
         }
     }
 }
@@ -222,32 +236,5 @@ fn kind(word: &str) -> Option<Kind> {
         "backend" => Some(Kind::Backend),
         "listen" => Some(Kind::Listen),
         _ => None,
-    }
-}
-
-/// The section that a line starts and mainstay passes over. As in HAProxy a section's name is no keyword elsewhere.
-fn other_section(words: &[Word]) -> Option<(&'static str, &'static str)> {
-    let first = words.first()?;
-    OTHER_SECTIONS.iter().find(|(name, _)| *name == first.text).copied()
-}
-
-fn set_environment(
-    environment: &mut BTreeMap<String, Option<String>>,
-    outer: &dyn Fn(&str) -> Option<String>,
-    words: &[Word],
-) {
-    let mut texts = words.iter().map(|word| word.text.as_str());
-    match (texts.next(), texts.next(), texts.next()) {
-        (Some("setenv"), Some(name), Some(value)) => {
-            environment.insert(name.to_owned(), Some(value.to_owned()));
-        }
-        (Some("presetenv"), Some(name), Some(value)) => {
-            let set = environment.get(name).cloned().unwrap_or_else(|| outer(name));
-            environment.insert(name.to_owned(), set.or_else(|| Some(value.to_owned())));
-        }
-        (Some("unsetenv"), ..) => {
-            environment.extend(words.iter().skip(1).map(|word| (word.text.clone(), None)));
-        }
-        _ => {}
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod join;
 mod line;
 mod proxy;
+mod sections;
 mod server;
 mod stats_socket;
 mod value;
@@ -50,6 +51,7 @@ pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec
     for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
         lower_global(section, &mut parts, &mut reader);
     }
+    sections::check(&tree.others, reader.diagnostics);
     let mut defaults: Vec<(Option<&Word>, Settings<'_>)> = Vec::new();
     let mut proxies: Vec<Proxy<'_>> = Vec::new();
     for section in tree.sections.iter().filter(|section| section.kind != Kind::Global) {
@@ -115,6 +117,8 @@ fn header<'a>(
         [] => (None, None, 0),
         ["from", _] if is_defaults => (None, word(1), 2),
         [_, "from", _, ..] => (word(0), word(2), 3),
+        // HAProxy looks at nothing else behind `defaults`.
+        [_, second, ..] if is_defaults && *second != "from" => (word(0), None, texts.len()),
         _ => (word(0), None, 1),
     };
     if let Some(extra) = word(known) {
@@ -135,7 +139,7 @@ fn header<'a>(
                 .label("a name is missing"),
         );
     }
-    if let Some(name) = name.filter(|name| name.filled) {
+    if let Some(name) = name.filter(|name| name.filled && !is_defaults) {
         let odd = |c: char| !c.is_ascii_alphanumeric() && !"-_.:".contains(c);
         if let Some(odd) = name.text.chars().find(|c| odd(*c)) {
             let message = format!("the name of a section cannot have `{odd}` in it");
@@ -160,7 +164,18 @@ fn inherited<'a>(
         None => defaults.last().map(|(_, settings)| settings),
         Some(from) => {
             let named = |name: &Option<&Word>| name.is_some_and(|name| name.text == from.text);
-            let found = defaults.iter().rev().find(|(name, _)| named(name));
+            let mut alike = defaults.iter().rev().filter(|(name, _)| named(name));
+            let found = alike.next();
+            if let (Some((Some(last), _)), Some((Some(first), _))) = (found, alike.next()) {
+                let message = format!("there are two sections `defaults {}`", from.text);
+                diagnostics.push(
+                    Diagnostic::error(codes::SAME_NAME, from.span, message)
+                        .label("which one is not clear")
+                        .related(first.span, "the first one")
+                        .related(last.span, "the second one")
+                        .hint("rename one of them"),
+                );
+            }
             if found.is_none() {
                 let names = defaults.iter().filter_map(|(name, _)| name.map(|name| name.text.as_str()));
                 let message = format!("there is no section `defaults {}` above", from.text);

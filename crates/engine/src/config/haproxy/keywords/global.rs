@@ -37,12 +37,24 @@ pub(super) const GLOBAL: &[Keyword] = {
         acted_on(
             P,
             &["setenv", "presetenv"],
-            Values::Words(2, 2),
+            Values::Words(2, 64),
             "",
             "sets an environment variable for the lines below",
         ),
-        acted_on(P, &["unsetenv"], Values::Anything, "", "removes environment variables for the lines below"),
-        refused(P, &["resetenv"], Values::Anything, "it hides the environment from the lines below"),
+        acted_on(
+            P,
+            &["unsetenv"],
+            Values::Words(1, 64),
+            "",
+            "removes environment variables for the lines below",
+        ),
+        acted_on(
+            P,
+            &["resetenv"],
+            Values::Anything,
+            "",
+            "removes all environment variables for the lines below, but for those it names",
+        ),
         refused(
             P,
             &["nbproc"],

@@ -7,6 +7,7 @@ mod global;
 mod options;
 mod parameters;
 mod proxy;
+mod sections;
 
 use crate::config::diagnostic::did_you_mean;
 
@@ -38,6 +39,8 @@ pub enum Place {
     Bind,
     /// The parameters of `server` and `default-server`.
     Server,
+    /// One of [`OTHER_SECTIONS`], by its keyword.
+    Section(&'static str),
 }
 
 /// Kinds of proxy sections.
@@ -82,8 +85,14 @@ pub enum Treatment {
 }
 
 /// Every keyword, place by place.
-pub const TABLE: &[&[Keyword]] =
-    &[global::GLOBAL, proxy::PROXY, options::OPTIONS, parameters::BIND, parameters::SERVER];
+pub const TABLE: &[&[Keyword]] = &[
+    global::GLOBAL,
+    proxy::PROXY,
+    options::OPTIONS,
+    parameters::BIND,
+    parameters::SERVER,
+    sections::SECTIONS,
+];
 
 /// The sections that HAProxy knows and mainstay passes over, and what that means.
 pub const OTHER_SECTIONS: &[(&str, &str)] = &[
@@ -177,6 +186,7 @@ impl Place {
             Self::Proxy(_) => "the section of a proxy",
             Self::Bind => "a `bind` line",
             Self::Server => "a `server` line",
+            Self::Section(_) => "this section",
         }
     }
 }

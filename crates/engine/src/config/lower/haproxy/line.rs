@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::config::diagnostic::Diagnostic;
-use crate::config::haproxy::keywords::{self, Place, Treatment, Values};
+use crate::config::haproxy::keywords::{self, Keyword, Place, Treatment, Values};
 use crate::config::haproxy::{Kind, Prefix, Statement, Word, codes};
 use crate::config::lower::haproxy::value::{TimeProblem, time};
 use crate::config::source::Span;
@@ -69,6 +69,17 @@ pub(super) fn recognise<'a>(
     statement: &'a Statement,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Line<'a>> {
+    let (keyword, line) = understand(place, kind, statement, diagnostics)?;
+    treat(keyword.treatment, &line, diagnostics).then_some(line)
+}
+
+/// The keyword and line that `statement` is, whatever mainstay does with it; what is wrong with it is reported.
+pub(super) fn understand<'a>(
+    place: Place,
+    kind: Kind,
+    statement: &'a Statement,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<(&'static Keyword, Line<'a>)> {
     let texts: Vec<&str> = statement.words.iter().map(|word| word.text.as_str()).collect();
     let first = statement.words.first()?;
     if !first.filled {
@@ -96,10 +107,19 @@ pub(super) fn recognise<'a>(
     }
     let fits = belongs(keyword.place, kind, &line, diagnostics)
         && (negated || check_values(keyword.values, &line, diagnostics));
-    if !fits || !treat(keyword.treatment, &line, diagnostics) {
-        return None;
+    fits.then_some((keyword, line))
+}
+
+/// Reports what nobody knows among the parameters of a line that is passed over.
+pub(super) fn check_parameters(place: Place, mut words: &[Word], diagnostics: &mut Vec<Diagnostic>) {
+    while let Some(first) = words.first().filter(|word| word.filled) {
+        let found = keywords::find(place, &[first.text.as_str()]);
+        if found.is_none() {
+            diagnostics.push(unknown(place, words));
+        }
+        let values = found.is_some_and(|(keyword, ..)| keyword.values != Values::Nothing);
+        words = words.get(1 + usize::from(values)..).unwrap_or_default();
     }
-    Some(line)
 }
 
 /// The parameter that `words` start with, if mainstay acts on it, and how many words it has; whatever else it is, is
@@ -132,7 +152,10 @@ fn unknown(place: Place, words: &[Word]) -> Diagnostic {
     let span = words.iter().take(if family { 2 } else { 1 }).map(|word| word.span);
     let span = span.reduce(|first, last| Span { end: last.end, ..first });
     let shown = texts.iter().take(if family { 2 } else { 1 }).copied().collect::<Vec<_>>().join(" ");
-    let message = format!("unknown keyword `{shown}` in {}", place.name());
+    let message = match place {
+        Place::Section(name) => format!("unknown keyword `{shown}` in section `{name}`"),
+        _ => format!("unknown keyword `{shown}` in {}", place.name()),
+    };
     let diagnostic = Diagnostic {
         span,
         ..Diagnostic::nowhere(crate::config::diagnostic::Level::Error, codes::UNKNOWN_KEYWORD, message)
@@ -179,7 +202,7 @@ fn can_be_negated(name: &str) -> bool {
 fn belongs(place: Place, kind: Kind, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> bool {
     let Place::Proxy(sections) = place else { return true };
     let (here, section) = match kind {
-        Kind::Global | Kind::Listen => (true, "listen"),
+        Kind::Global | Kind::Listen | Kind::Other => (true, "listen"),
         Kind::Defaults => (sections.defaults, "defaults"),
         Kind::Frontend => (sections.front, "frontend"),
         Kind::Backend => (sections.back, "backend"),

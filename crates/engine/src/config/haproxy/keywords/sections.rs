@@ -1,0 +1,99 @@
+//! Keywords in the sections that are neither `global` nor those of proxies.
+//!
+//! They are held against this table as HAProxy does it, although mainstay passes most of these sections over.
+
+use super::{Keyword, Place, Values, no_effect, refused};
+
+const fn passed_over(section: &'static str, names: &'static [&'static str], values: Values) -> Keyword {
+    no_effect(Place::Section(section), names, values, "its section is passed over")
+}
+
+/// One word or more.
+const SOME: Values = Values::Words(1, 64);
+/// A name and an address, and more.
+const NAMED: Values = Values::Words(2, 64);
+const COUNT: Values = Values::Integer(0, 2_147_483_647);
+
+pub(super) const SECTIONS: &[Keyword] = &[
+    passed_over("resolvers", &["nameserver"], Values::Words(2, 2)),
+    passed_over("resolvers", &["parse-resolv-conf"], Values::Nothing),
+    passed_over(
+        "resolvers",
+        &["hold valid", "hold nx", "hold timeout", "hold refused", "hold obsolete", "hold other"],
+        Values::Time,
+    ),
+    passed_over("resolvers", &["accepted_payload_size"], Values::Integer(12, 65_535)),
+    passed_over("resolvers", &["resolve_retries"], COUNT),
+    passed_over("resolvers", &["timeout resolve", "timeout retry"], Values::Time),
+    refused(
+        Place::Section("resolvers"),
+        &["resolution_pool_size"],
+        Values::Anything,
+        "HAProxy gave it up: it was never in a release",
+    ),
+    passed_over("peers", &["peer"], SOME),
+    passed_over("peers", &["server"], SOME),
+    passed_over("peers", &["bind", "table"], SOME),
+    passed_over("peers", &["default-server", "default-bind", "log"], Values::Anything),
+    passed_over("peers", &["disabled", "enabled"], Values::Nothing),
+    passed_over("peers", &["shards"], COUNT),
+    passed_over("userlist", &["user", "group"], SOME),
+    passed_over("mailers", &["mailer"], Values::Words(2, 2)),
+    passed_over("mailers", &["timeout mail"], Values::Time),
+    passed_over("cache", &["total-max-size"], Values::Integer(1, 4_095)),
+    passed_over("cache", &["max-object-size"], Values::Integer(1, 2_147_483_647)),
+    passed_over("cache", &["max-age"], COUNT),
+    passed_over("cache", &["max-secondary-entries"], Values::Integer(1, 2_147_483_647)),
+    passed_over("cache", &["process-vary"], Values::Word),
+    passed_over("http-errors", &["errorfile"], Values::Words(2, 2)),
+    passed_over("ring", &["description"], Values::Word),
+    passed_over("ring", &["backing-file", "format", "maxlen", "size"], Values::Word),
+    passed_over("ring", &["server"], NAMED),
+    passed_over("ring", &["timeout connect", "timeout server"], Values::Time),
+    passed_over("log-forward", &["bind", "dgram-bind"], SOME),
+    passed_over("log-forward", &["log"], Values::Anything),
+    passed_over("log-forward", &["timeout client"], Values::Time),
+    passed_over("log-forward", &["maxconn", "backlog"], COUNT),
+    passed_over(
+        "log-forward",
+        &["option assume-rfc6587-ntf", "option dont-parse-log", "option host"],
+        Values::Anything,
+    ),
+    passed_over("program", &["command"], SOME),
+    passed_over("program", &["user", "group"], Values::Word),
+    passed_over("program", &["option start-on-reload"], Values::Nothing),
+    passed_over("fcgi-app", &["docroot", "index", "path-info"], Values::Word),
+    passed_over("fcgi-app", &["acl", "pass-header", "set-param", "log-stderr"], Values::Anything),
+    passed_over(
+        "fcgi-app",
+        &["option get-values", "option keep-conn", "option max-reqs", "option mpxs-conns"],
+        Values::Anything,
+    ),
+    passed_over("crt-store", &["crt-base", "key-base"], Values::Word),
+    passed_over("crt-store", &["load"], SOME),
+    passed_over("namespace_list", &["namespace"], Values::Words(1, 3)),
+    passed_over("traces", &["trace"], SOME),
+    passed_over("log-profile", &["log-tag", "on"], SOME),
+    passed_over(
+        "acme",
+        &[
+            "account-key",
+            "acme-vars",
+            "bits",
+            "challenge",
+            "challenge-ready",
+            "contact",
+            "curves",
+            "directory",
+            "dns-delay",
+            "dns-timeout",
+            "keytype",
+            "map",
+            "profile",
+            "provider-name",
+            "reuse-key",
+        ],
+        Values::Anything,
+    ),
+    passed_over("healthcheck", &["type", "tcp-check", "http-check"], Values::Anything),
+];
