@@ -9,6 +9,8 @@ use std::fs;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use mainstay_engine::config::diagnostic::Level;
 use mainstay_engine::config::haproxy::codes;
@@ -20,6 +22,10 @@ use mainstay_engine::config::{self, Surroundings};
 mod cases;
 #[path = "haproxy_verdicts/general.rs"]
 mod general;
+#[path = "haproxy_verdicts/language.rs"]
+mod language;
+#[path = "haproxy_verdicts/mutations.rs"]
+mod mutations;
 
 use cases::{cases, disagreements};
 
@@ -30,6 +36,9 @@ enum Verdict {
     Warned,
     Invalid,
 }
+
+/// Files that are judged at a time.
+const WORKERS: usize = 4;
 
 /// What mainstay warns of and HAProxy has no reason to.
 const OUR_OWN: [&str; 8] = [
@@ -47,22 +56,21 @@ const OUR_OWN: [&str; 8] = [
 fn verdicts_are_haproxys() {
     let directory = Directory::new();
     let cases = cases();
-    assert!(cases.len() >= 120, "{} cases", cases.len());
-    let mut findings = String::new();
-    for (index, text) in cases.iter().enumerate() {
-        let path = directory.0.join(format!("{index}.cfg"));
-        fs::write(&path, text).expect("a file in the temporary directory");
-        let (real, said) = ask_haproxy(&path);
-        let (ours, report) = ask_mainstay(text);
-        let reason = disagreements().find(|(line, _)| text.contains(line)).map(|(_, reason)| reason);
-        if (real == ours) == reason.is_some() {
-            let expected = reason.map_or_else(String::new, |reason| format!(", listed because {reason}"));
-            let _ = writeln!(
-                findings,
-                "HAProxy: {real:?}, mainstay: {ours:?}{expected}\n--- file\n{text}--- HAProxy\n{said}--- mainstay\n{report}"
-            );
+    assert!(cases.len() >= 600, "{} cases", cases.len());
+    // Most of the time is HAProxy's start, on each core one at a time.
+    let next = AtomicUsize::new(0);
+    let judge = || {
+        let mut findings = String::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(text) = cases.get(index) else { return findings };
+            findings.push_str(&compare(&directory.0.join(format!("{index}.cfg")), text));
         }
-    }
+    };
+    let findings: String = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(&judge)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
     assert!(findings.is_empty(), "{findings}");
 }
 
@@ -104,6 +112,21 @@ fn every_keyword_that_haproxy_lists_is_in_the_table() {
     }
     assert!(known > 300, "only {known} keywords in\n{list}");
     assert!(unknown.is_empty(), "HAProxy knows these, the table does not: {unknown:#?}");
+}
+
+/// What is to be said about a file: nothing if both agree, or disagree as its topic says.
+fn compare(path: &Path, text: &str) -> String {
+    fs::write(path, text).expect("a file in the temporary directory");
+    let (real, said) = ask_haproxy(path);
+    let (ours, report) = ask_mainstay(text);
+    let reason = disagreements().find(|(line, _)| text.contains(line)).map(|(_, reason)| reason);
+    if (real == ours) == reason.is_none() {
+        return String::new();
+    }
+    let expected = reason.map_or_else(String::new, |reason| format!(", listed because {reason}"));
+    format!(
+        "HAProxy: {real:?}, mainstay: {ours:?}{expected}\n--- file\n{text}--- HAProxy\n{said}--- mainstay\n{report}"
+    )
 }
 
 fn ask_haproxy(path: &Path) -> (Verdict, String) {

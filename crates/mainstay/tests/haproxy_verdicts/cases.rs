@@ -1,6 +1,6 @@
 //! The files that both are asked about, topic by topic.
 
-use crate::general;
+use crate::{general, language, mutations};
 
 /// What is asked about one part of the language. The lines are put into files that are otherwise complete.
 pub(crate) struct Topic {
@@ -16,7 +16,7 @@ pub(crate) struct Topic {
     pub(crate) disagreements: &'static [(&'static str, &'static str)],
 }
 
-const TOPICS: &[Topic] = &[general::TOPIC];
+const TOPICS: &[Topic] = &[general::TOPIC, language::TOPIC];
 
 const DEFAULTS: &str = "defaults\n mode tcp\n timeout connect 5s\n timeout client 5h\n timeout server 5h\n";
 
@@ -32,10 +32,10 @@ pub(crate) fn cases() -> Vec<String> {
         format!("{DEFAULTS}backend b\n server m1 10.0.0.1:6443\nfrontend f\n bind :6443\n default_backend b\n {lines}\n")
     });
     let files = TOPICS.iter().flat_map(|topic| topic.files).map(|text| (*text).to_owned());
-    backend.chain(servers).chain(frontend).chain(files).collect()
+    backend.chain(servers).chain(frontend).chain(files).chain(mutations::cases()).collect()
 }
 
 /// Every disagreement.
 pub(crate) fn disagreements() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    TOPICS.iter().flat_map(|topic| topic.disagreements)
+    TOPICS.iter().flat_map(|topic| topic.disagreements).chain(mutations::DISAGREEMENTS)
 }

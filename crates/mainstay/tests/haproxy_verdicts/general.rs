@@ -30,7 +30,7 @@ const DISAGREEMENTS: &[(&str, &str)] = &[
         "default_backend b\nbackend b\n mode tcp\n server a",
         "a frontend that inherits `mode http` runs as tcp for its tcp backend",
     ),
-    ("peers p", "HAProxy removes the section, and mainstay does not act on it at all"),
+    ("peers alone", "HAProxy removes the section, and mainstay does not act on it at all"),
 ];
 
 /// Lines of a backend that is otherwise complete.
@@ -276,7 +276,7 @@ const FILES: &[&str] = &[
     ".strange\n",
     "resolvers dns\n nameserver a 127.0.0.1:53\n",
     "userlist u\n user a insecure-password b\n",
-    "peers p\n",
+    "peers alone\n",
     "cache c\n total-max-size 4\n",
     "http-errors e\n",
     "global\r\n maxconn 4000\r\n",

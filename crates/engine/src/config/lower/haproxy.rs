@@ -51,7 +51,7 @@ pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec
     for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
         lower_global(section, &mut parts, &mut reader);
     }
-    sections::check(&tree.others, reader.diagnostics);
+    sections::check(&tree.others, &mut reader);
     let mut defaults: Vec<(Option<&Word>, Settings<'_>)> = Vec::new();
     let mut proxies: Vec<Proxy<'_>> = Vec::new();
     for section in tree.sections.iter().filter(|section| section.kind != Kind::Global) {

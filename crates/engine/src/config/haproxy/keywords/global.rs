@@ -85,8 +85,14 @@ pub(super) const GLOBAL: &[Keyword] = {
         no_effect(P, &["stats bind-process"], Values::Anything, "mainstay is one process"),
         no_effect(
             P,
-            &["chroot", "user", "group", "uid", "gid", "setcap", "set-dumpable"],
-            Values::Words(1, 64),
+            &["chroot", "user", "group", "uid", "gid"],
+            Values::Word,
+            "the service manager says as whom and with which rights mainstay runs",
+        ),
+        no_effect(
+            P,
+            &["setcap", "set-dumpable"],
+            Values::Words(0, 1),
             "the service manager says as whom and with which rights mainstay runs",
         ),
         no_effect(

@@ -32,7 +32,7 @@ impl Line<'_> {
 
     /// Its value as a time.
     pub(super) fn time(&self) -> Option<Duration> {
-        time(&self.values.first()?.text).ok()
+        time(&self.values.first()?.text).ok().map(|(time, _)| time)
     }
 
     /// From the keyword to the last value.
@@ -94,7 +94,7 @@ pub(super) fn understand<'a>(
     let values = statement.words.get(length..)?;
     let line = Line { name, prefix: statement.prefix, values, span };
     let negated = statement.prefix != Prefix::None;
-    if negated && !can_be_negated(name) {
+    if negated && !can_be_negated(name, statement.prefix) {
         diagnostics.push(
             Diagnostic::error(
                 codes::BAD_VALUE,
@@ -102,6 +102,15 @@ pub(super) fn understand<'a>(
                 format!("`{name}` cannot stand after `no` or `default`"),
             )
             .hint("only `log` and options that can be switched off can"),
+        );
+        return None;
+    }
+    if let (true, "log", Some(extra)) = (negated, name, values.first()) {
+        let message = format!("`no log` does not take `{}`", extra.text);
+        diagnostics.push(
+            Diagnostic::error(codes::VALUE_COUNT, extra.span, message)
+                .label("one too many")
+                .hint("`no log` takes back all logs at once"),
         );
         return None;
     }
@@ -192,9 +201,12 @@ const ALWAYS_ON: [&str; 18] = [
     "option http-use-htx",
 ];
 
-fn can_be_negated(name: &str) -> bool {
+fn can_be_negated(name: &str, prefix: Prefix) -> bool {
+    if name == "log" {
+        return prefix == Prefix::No;
+    }
     let others =
-        ["log", "busy-polling", "set-dumpable", "strict-limits", "insecure-fork-wanted", "numa-cpu-mapping"];
+        ["busy-polling", "set-dumpable", "strict-limits", "insecure-fork-wanted", "numa-cpu-mapping"];
     others.contains(&name) || (name.starts_with("option ") && !ALWAYS_ON.contains(&name))
 }
 
@@ -288,7 +300,16 @@ fn check_value(values: Values, name: &str, value: &Word, diagnostics: &mut Vec<D
             Err(_) => bad_value(value, &format!("`{name}` takes a whole number")),
         },
         Values::Time => match time(text) {
-            Ok(_) => return true,
+            Ok((_, "")) => return true,
+            Ok((_, rest)) => {
+                let meant = text.strip_suffix(rest).unwrap_or(text);
+                let message = format!("`{text}` is read as `{meant}`, as in HAProxy");
+                diagnostics.push(
+                    Diagnostic::warning(codes::BAD_VALUE, value.span, message)
+                        .hint("the units are us, ms, s, m, h and d"),
+                );
+                return true;
+            }
             Err(TimeProblem::Unreadable) => {
                 bad_value(value, &format!("`{name}` takes a time, such as 500ms, 5s or 1m"))
             }
@@ -298,6 +319,7 @@ fn check_value(values: Values, name: &str, value: &Word, diagnostics: &mut Vec<D
                 Diagnostic::error(codes::OUT_OF_RANGE, value.span, message)
             }
         },
+        Values::Word if text.is_empty() => bad_value(value, &format!("`{name}` takes a value")),
         _ => return true,
     });
     false

@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::keywords::{OTHER_SECTIONS, Place, Treatment};
 use crate::config::haproxy::{Kind, Section, Word, codes};
-use crate::config::lower::haproxy::line::{Line, bad_value, check_parameters, recognise, understand};
+use crate::config::lower::haproxy::Reader;
+use crate::config::lower::haproxy::address::{self, Host};
+use crate::config::lower::haproxy::line::{
+    Line, bad_value, check_parameters, missing, recognise, understand,
+};
 use crate::config::source::Span;
 
 /// Sections without a name.
@@ -20,11 +24,12 @@ const ANSWERED: [&str; 19] = [
 ];
 
 /// Reports everything that is wrong with these sections, and that they are passed over.
-pub(super) fn check(sections: &[Section], diagnostics: &mut Vec<Diagnostic>) {
+pub(super) fn check(sections: &[Section], reader: &mut Reader<'_, '_>) {
     let mut seen: BTreeMap<(&str, &str), Span> = BTreeMap::new();
     for section in sections {
         let known = OTHER_SECTIONS.iter().find(|(name, _)| *name == section.keyword.text);
         let Some((keyword, consequence)) = known else { continue };
+        let diagnostics = &mut *reader.diagnostics;
         diagnostics.push(Diagnostic::warning(
             codes::NOT_ACTED_ON,
             section.keyword.span,
@@ -37,7 +42,9 @@ pub(super) fn check(sections: &[Section], diagnostics: &mut Vec<Diagnostic>) {
         }
         let lines = lines(keyword, section, diagnostics);
         match *keyword {
-            "resolvers" => check_resolvers(section, &lines, diagnostics),
+            "resolvers" => check_resolvers(section, &lines, reader),
+            "mailers" => check_peers(&lines, "mailer", reader),
+            "log-forward" => need_bind(section, &lines, diagnostics),
             "userlist" => check_userlist(&lines, diagnostics),
             "cache" => check_cache(section, &lines, diagnostics),
             "ring" => check_ring(&lines, diagnostics),
@@ -117,6 +124,13 @@ fn lines<'a>(
             "bind" | "dgram-bind" => {
                 check_parameters(Place::Bind, line.values.get(1..).unwrap_or_default(), diagnostics);
             }
+            "table" => {
+                let has = |word: &str| line.values.iter().any(|value| value.text == word);
+                if let Some(name) = line.values.first().filter(|_| !has("size") || !has("type")) {
+                    let message = "a `table` needs a `type` and a `size`".to_owned();
+                    diagnostics.push(missing(name.span, message));
+                }
+            }
             "default-server" => check_parameters(Place::Server, line.values, diagnostics),
             "default-bind" => check_parameters(Place::Bind, line.values, diagnostics),
             _ => {}
@@ -134,9 +148,17 @@ fn need(section: &Section, lines: &[Line<'_>], name: &str, what: &str, diagnosti
     }
 }
 
-fn check_resolvers(section: &Section, lines: &[Line<'_>], diagnostics: &mut Vec<Diagnostic>) {
+fn need_bind(section: &Section, lines: &[Line<'_>], diagnostics: &mut Vec<Diagnostic>) {
+    let binds = |line: &Line<'_>| ["bind", "dgram-bind"].contains(&line.name) && !line.values.is_empty();
+    if !lines.iter().any(binds) {
+        let message = "this `log-forward` section has no `bind` or `dgram-bind` line, so it gets no logs";
+        diagnostics.push(Diagnostic::warning(codes::NO_BIND, section.keyword.span, message));
+    }
+}
+
+fn check_resolvers(section: &Section, lines: &[Line<'_>], reader: &mut Reader<'_, '_>) {
     if !lines.iter().any(|line| ["nameserver", "parse-resolv-conf"].contains(&line.name)) {
-        diagnostics.push(
+        reader.diagnostics.push(
             Diagnostic::warning(
                 codes::INCOMPLETE_SECTION,
                 section.keyword.span,
@@ -145,37 +167,40 @@ fn check_resolvers(section: &Section, lines: &[Line<'_>], diagnostics: &mut Vec<
             .hint("add `nameserver NAME ADDRESS:53`, or `parse-resolv-conf`"),
         );
     }
+    check_peers(lines, "nameserver", reader);
     let mut names: BTreeMap<&str, Span> = BTreeMap::new();
-    for line in lines.iter().filter(|line| line.name == "nameserver") {
-        let [name, address] = line.values else { continue };
-        check_name(name, "a name server", diagnostics);
+    for name in lines.iter().filter(|line| line.name == "nameserver").filter_map(|line| line.values.first()) {
+        check_name(name, "a name server", reader.diagnostics);
         if let Some(first) = names.insert(&name.text, name.span) {
             let message = format!("there are two name servers `{}`", name.text);
-            diagnostics.push(
+            reader.diagnostics.push(
                 Diagnostic::error(codes::SAME_NAME, name.span, message)
                     .label("the second one")
                     .related(first, "the first one"),
             );
         }
-        check_port(address, diagnostics);
     }
 }
 
-/// Reports an address without a single port.
-fn check_port(address: &Word, diagnostics: &mut Vec<Diagnostic>) {
-    if !address.filled || address.text.contains('/') {
-        return;
-    }
-    let port = address.text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(1..)) => {}
-        Some(Ok(0) | Err(_)) => {
-            diagnostics.push(bad_value(address, "an address with a port from 1 to 65535 was expected"));
+/// Reports what is no address with one port behind a keyword and a name.
+fn check_peers(lines: &[Line<'_>], keyword: &str, reader: &mut Reader<'_, '_>) {
+    for line in lines.iter().filter(|line| line.name == keyword) {
+        let Some(word) = line.values.get(1) else { continue };
+        let transport =
+            ["tcp@", "udp@", "udp4@", "udp6@"].iter().find_map(|known| word.text.strip_prefix(known));
+        let Some(written) = address::parse(word, transport.unwrap_or(&word.text), reader.diagnostics) else {
+            continue;
+        };
+        match &written.ports {
+            Some(ports) if ports.start() == ports.end() && *ports.start() > 0 => {}
+            Some(_) => reader.diagnostics.push(bad_value(word, "one port from 1 to 65535 was expected")),
+            None => reader.diagnostics.push(bad_value(word, "an address with a port was expected")),
         }
-        None => diagnostics.push(
-            bad_value(address, "an address with a port was expected")
-                .hint(format!("write `{}:53`", address.text)),
-        ),
+        if let Host::Name(name) = &written.host
+            && let Err(unresolved) = address::resolve(name, word, reader.surroundings, reader.diagnostics)
+        {
+            reader.diagnostics.push(*unresolved);
+        }
     }
 }
 
@@ -262,7 +287,18 @@ fn check_ring(lines: &[Line<'_>], diagnostics: &mut Vec<Diagnostic>) {
             _ => {}
         }
     }
+    let size = |name: &str| lines.iter().rfind(|line| line.name == name).and_then(Line::number::<u32>);
+    let longest = lines.iter().rfind(|line| line.name == "maxlen");
+    if let (Some(line), Some(length)) = (longest, size("maxlen"))
+        && length > size("size").unwrap_or(DEFAULT_RING)
+    {
+        let message = "one event cannot be longer than the whole ring";
+        diagnostics.push(Diagnostic::warning(codes::OUT_OF_RANGE, line.whole(), message));
+    }
 }
+
+/// Bytes of a ring without `size`.
+const DEFAULT_RING: u32 = 16_384;
 
 /// Whether it is a number of bytes but 0, with or without `k`, `m` or `g`.
 fn is_size(text: &str) -> bool {

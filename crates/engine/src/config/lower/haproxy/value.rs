@@ -14,17 +14,22 @@ pub(super) enum TimeProblem {
 /// HAProxy counts milliseconds in 31 bits: about 24.8 days.
 const LONGEST: u128 = 2_147_483_647_000;
 
-/// A whole number and a unit; milliseconds without one.
-pub(super) fn time(text: &str) -> Result<Duration, TimeProblem> {
+/// A whole number and a unit, milliseconds without one; and what follows, which HAProxy passes over.
+pub(super) fn time(text: &str) -> Result<(Duration, &str), TimeProblem> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let microseconds: u128 = match unit {
-        "us" => 1,
-        "" | "ms" => 1_000,
-        "s" => 1_000_000,
-        "m" => 60_000_000,
-        "h" => 3_600_000_000,
-        "d" => 86_400_000_000,
+    let (number, rest) = text.split_at(digits);
+    const UNITS: [(&str, u128); 7] = [
+        ("us", 1),
+        ("ms", 1_000),
+        ("s", 1_000_000),
+        ("m", 60_000_000),
+        ("h", 3_600_000_000),
+        ("d", 86_400_000_000),
+        ("", 1_000),
+    ];
+    let unit = UNITS.iter().find_map(|(unit, length)| Some((rest.strip_prefix(unit)?, *length, *unit)));
+    let (after, microseconds) = match unit {
+        Some((after, length, unit)) if !unit.is_empty() || after.is_empty() => (after, length),
         _ => return Err(TimeProblem::Unreadable),
     };
     if number.is_empty() {
@@ -34,7 +39,8 @@ pub(super) fn time(text: &str) -> Result<Duration, TimeProblem> {
     match number.checked_mul(microseconds) {
         // Timers count milliseconds, and round up.
         Some(time) if time <= LONGEST => {
-            u64::try_from(time.div_ceil(1_000)).map(Duration::from_millis).map_err(|_| TimeProblem::TooLong)
+            let time = u64::try_from(time.div_ceil(1_000)).map_err(|_| TimeProblem::TooLong)?;
+            Ok((Duration::from_millis(time), after))
         }
         _ => Err(TimeProblem::TooLong),
     }
@@ -47,14 +53,16 @@ mod tests {
     #[test]
     fn times_have_haproxys_units_and_bounds() {
         let read =
-            ["5000", "5s", "1500us", "2m", "1h", "24d", "0"].map(|text| time(text).unwrap().as_millis());
+            ["5000", "5s", "1500us", "2m", "1h", "24d", "0"].map(|text| time(text).unwrap().0.as_millis());
         assert_eq!(read, [5_000, 5_000, 2, 120_000, 3_600_000, 2_073_600_000, 0]);
-        assert_eq!(time("2147483647").map(|time| time.as_millis()), Ok(2_147_483_647));
+        assert_eq!(time("2147483647").map(|(time, _)| time.as_millis()), Ok(2_147_483_647));
         assert_eq!(
             ["25d", "2147483648", "99999999999999999999999999999999999999999"].map(time),
             [Err(TimeProblem::TooLong); 3]
         );
-        assert_eq!(time("1us"), Ok(Duration::from_millis(1)));
+        assert_eq!(time("1us"), Ok((Duration::from_millis(1), "")));
+        assert_eq!(time("5sec"), Ok((Duration::from_secs(5), "ec")));
+        assert_eq!(time("5min"), Ok((Duration::from_secs(300), "in")));
         assert_eq!(["", "s", "-1", "1.5s", "1x", "5S"].map(time), [Err(TimeProblem::Unreadable); 6]);
     }
 }
