@@ -272,6 +272,7 @@ impl Machine {
             | Output::Notify(_)
             | Output::StartCheck { .. }
             | Output::ShutdownSessions { .. }
+            | Output::Resolve { .. }
             | Output::Peer(_) => {
                 panic!("{output:?} is none of this plan's");
             }

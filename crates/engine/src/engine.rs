@@ -17,6 +17,7 @@ use crate::admin::{Reply, Request, Status, TimingStatus};
 use crate::event::Event;
 use crate::health::Health;
 use crate::health::check::Verdict;
+use crate::health::order::{By, ServerOrder, Weight};
 use crate::peers::reach::OwnReach;
 use crate::peers::view::{RouterView, View};
 use crate::peers::{PeerInput, PeerOptions, PeerOutput, Peers};
@@ -24,6 +25,7 @@ use crate::plan::{
     Check, FileId, HardwareAddress, Plan, ProcessId, RouterId, RoutingEntry, ScriptId, ServerId,
     VirtualAddress, Vrid,
 };
+use crate::resolve::{Answer, Move, Question, Resolve};
 use crate::serving::Serving;
 use crate::time::{Deadline, Instant, UnixTime};
 use crate::vrrp::Vrrp;
@@ -142,6 +144,13 @@ pub enum Input<'a> {
         attempt: u64,
         /// How it ended.
         verdict: Verdict,
+    },
+    /// A question that [`Output::Resolve`] asked was answered, or its time is over.
+    Resolved {
+        /// The question, as [`Output::Resolve`] numbered it.
+        attempt: u64,
+        /// What came of it.
+        answer: Answer,
     },
     /// How the control thread is run: at start.
     Timing(Timing),
@@ -296,6 +305,13 @@ pub enum Output {
     },
     /// Do something about links to other balancers.
     Peer(PeerOutput),
+    /// Ask all name servers of a section at once.
+    Resolve {
+        /// Comes back in [`Input::Resolved`].
+        attempt: u64,
+        /// What to ask.
+        question: Question,
+    },
     /// Give the data plane a new view.
     Publish(Arc<Serving>),
     /// Close the connections of a server.
@@ -322,6 +338,7 @@ pub struct Engine {
     started: Instant,
     vrrp: Vrrp,
     health: Health,
+    resolve: Resolve,
     peers: Peers,
     outputs: VecDeque<Output>,
     timing: Option<Timing>,
@@ -344,6 +361,7 @@ impl Engine {
             started: now,
             vrrp: Vrrp::new(&plan, now),
             peers: Peers::new(Arc::clone(&plan), options, seed, now),
+            resolve: Resolve::new(Arc::clone(&plan), now),
             health: Health::new(plan, seed, now),
             outputs: VecDeque::new(),
             timing: None,
@@ -385,6 +403,7 @@ impl Engine {
             Input::CheckFinished { server, attempt, verdict } => {
                 self.health.handle_check_finished(server, attempt, verdict, now);
             }
+            Input::Resolved { attempt, answer } => self.resolve.handle_answer(attempt, answer, now),
             Input::Peer(input) => self.peers.handle(input, now),
             Input::Request { ticket, request } => self.handle_request(ticket, request, now),
             Input::Timing(timing) => self.timing = Some(timing),
@@ -401,6 +420,7 @@ impl Engine {
         let late = self.vrrp.poll_timeout().map(|deadline| now.since(deadline.at));
         self.latest = self.latest.max(late.unwrap_or_default());
         self.vrrp.handle_timeout(now);
+        self.resolve.handle_timeout(now);
         self.health.handle_timeout(now);
         self.peers.handle_timeout(now);
         self.collect(now);
@@ -413,7 +433,12 @@ impl Engine {
 
     /// When to call [`Engine::handle_timeout`] at the latest; `None` when nothing will ever be due.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let machines = [self.vrrp.poll_timeout(), self.health.poll_timeout(), self.peers.poll_timeout()];
+        let machines = [
+            self.vrrp.poll_timeout(),
+            self.resolve.poll_timeout(),
+            self.health.poll_timeout(),
+            self.peers.poll_timeout(),
+        ];
         machines.into_iter().flatten().min()
     }
 
@@ -464,15 +489,36 @@ impl Engine {
 
     /// Lets the machines tell each other, and drains them: VRRP first, because its adverts are the ones in a hurry.
     fn collect(&mut self, now: Instant) {
+        self.move_servers(now);
         if self.peers.is_on() {
             self.introduce_peers(now);
         }
         self.outputs.extend(std::iter::from_fn(|| self.vrrp.poll_output()));
+        self.outputs.extend(std::iter::from_fn(|| self.resolve.poll_output()));
         self.outputs.extend(std::iter::from_fn(|| self.health.poll_output()));
         self.outputs.extend(std::iter::from_fn(|| self.peers.poll_output()));
         if self.stopping && !self.exited && self.vrrp.has_let_go() {
             self.exited = true;
             self.outputs.push_back(Output::Exit);
+        }
+    }
+
+    /// Carries to health where DNS says that servers are.
+    fn move_servers(&mut self, now: Instant) {
+        while let Some(Move { server, address, weight }) = self.resolve.poll_move() {
+            // An operator may have put another server in the place of this one.
+            if !self.health.follows_dns(server) {
+                continue;
+            }
+            let place = match address {
+                Some(address) => ServerOrder::Address(address.ip(), Some(address.port())),
+                None => ServerOrder::NoAddress,
+            };
+            let weight = weight.map(|weight| ServerOrder::Weight(Weight::Absolute(weight)));
+            for order in weight.into_iter().chain([place]) {
+                // It is refused only where the algorithm takes no weights.
+                let _ = self.health.change_server(server, order, By::Dns, now);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::health::event::HealthEvent;
 use crate::health::operator_event::OperatorEvent;
 use crate::peers::event::PeersEvent;
+use crate::resolve::event::ResolveEvent;
 use crate::vrrp::event::VrrpEvent;
 
 /// Something worth saying.
@@ -24,6 +25,8 @@ pub enum Event {
     Peers(PeersEvent),
     /// About what was changed while the daemon runs.
     Operator(OperatorEvent),
+    /// About a name that servers have.
+    Resolve(ResolveEvent),
 }
 
 /// How much an event matters to somebody woken by it.
@@ -47,6 +50,7 @@ impl Event {
             Self::Health(event) => event.severity(),
             Self::Peers(event) => event.severity(),
             Self::Operator(event) => event.severity(),
+            Self::Resolve(event) => event.severity(),
         }
     }
 }
@@ -58,6 +62,7 @@ impl fmt::Display for Event {
             Self::Health(event) => event.fmt(f),
             Self::Peers(event) => event.fmt(f),
             Self::Operator(event) => event.fmt(f),
+            Self::Resolve(event) => event.fmt(f),
         }
     }
 }

@@ -14,6 +14,7 @@ mod jitter;
 pub mod limits;
 pub mod peers;
 pub mod plan;
+pub mod resolve;
 pub mod serving;
 pub mod time;
 pub mod vrrp;

@@ -23,6 +23,9 @@ pub const ROTATION_LENGTH: i64 = 4096;
 /// one starts. Far longer than a loaded machine needs to hand a result over.
 pub const CHECK_RESULT_GRACE: Duration = Duration::from_secs(5);
 
+/// A question to name servers whose answer has not come this long after its own time-out has passed is lost.
+pub const NAME_ANSWER_GRACE: Duration = Duration::from_secs(5);
+
 /// First checks of all servers start within this time, however long their intervals are: until then a dead server is
 /// trusted.
 pub const FIRST_CHECKS: Duration = Duration::from_secs(1);

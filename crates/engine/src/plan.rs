@@ -9,6 +9,7 @@ mod group;
 pub mod hmac;
 mod notify;
 mod pool;
+mod resolver;
 mod router;
 mod routing;
 mod runtime_api;
@@ -23,6 +24,7 @@ pub use self::frontend::{Bind, Frontend};
 pub use self::group::SyncGroup;
 pub use self::notify::{Notify, NotifyFifo, NotifyScript};
 pub use self::pool::{Algorithm, Pool, Server};
+pub use self::resolver::{Hold, Lookup, NameServer, Resolver, ResolverId};
 pub use self::router::{
     AnnouncePolicy, Authentication, ChecksumForm, Delivery, Family, HardwareAddress, LinkSecret, Preempt,
     Priority, Router, Scope, TrackEffect, TrackInterface, TrackScript, UnicastPeer, Version, VirtualAddress,
@@ -50,6 +52,8 @@ pub struct Plan {
     pub frontends: Vec<Frontend>,
     /// Groups of servers. [`PoolId`] is an index into this.
     pub pools: Vec<Pool>,
+    /// Who knows addresses of servers. [`ResolverId`] is an index into this.
+    pub resolvers: Vec<Resolver>,
     /// Scripts that routers track. [`ScriptId`] is an index into this.
     pub scripts: Vec<Script>,
     /// Real-time priority of what sends adverts (`vrrp_rt_priority`); `None` is ordinary scheduling.

@@ -24,6 +24,7 @@ use crate::net::{Network, Orders};
 use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
 use crate::proxy::{Listeners, Proxy};
+use crate::resolver::NameServers;
 use crate::runtime_api::{self, Answers, Sockets};
 use crate::scripts::{Probe, Scripts};
 use crate::{clock, diagnostics, log, net, resources, signals, tracked};
@@ -153,8 +154,23 @@ fn make_control(
     let post = mailbox.clone();
     let report: tracked::Report = Arc::new(move |finding| post.post(Command::Tracked(finding)));
     tracked::watch(runtime.handle(), plan, probe.as_ref(), &report);
+    let post = mailbox.clone();
+    let report = Arc::new(move |attempt, answer| post.post(Command::Resolved { attempt, answer }));
+    let name_servers = NameServers::new(runtime.handle().clone(), plan, report);
     let waiting = BTreeMap::new();
-    Ok(Control { engine, vrrp, proxy, checks, inbox, scripts, notifier, peer_links, waiting, last_ticket: 0 })
+    Ok(Control {
+        engine,
+        vrrp,
+        proxy,
+        checks,
+        inbox,
+        scripts,
+        name_servers,
+        notifier,
+        peer_links,
+        waiting,
+        last_ticket: 0,
+    })
 }
 
 fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> Result<Vrrp, String> {

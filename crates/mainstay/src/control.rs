@@ -14,6 +14,7 @@ use mainstay_engine::engine::Timing;
 use mainstay_engine::health::check::Verdict;
 use mainstay_engine::peers::PeerInput;
 use mainstay_engine::plan::{ScriptId, ServerId, VirtualAddress};
+use mainstay_engine::resolve::Answer;
 use mainstay_engine::vrrp::track::ScriptOutcome;
 use mainstay_engine::{Engine, Input, Output};
 use nix::errno::Errno;
@@ -28,12 +29,13 @@ use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
 use crate::proxy::Proxy;
 use crate::realtime::{self, Breather};
+use crate::resolver::NameServers;
 use crate::scripts::Scripts;
 use crate::{clock, log, systemd, tracked};
 
 /// What other threads tell the control thread.
 ///
-/// The queue needs no bound: every check and script has one attempt under way at most, every admin connection one
+/// The queue needs no bound: every check, script and name has one attempt under way at most, every admin connection one
 /// request, an order to the network one report, and the others say no more than a few things a second. Peer links bound
 /// how often each of them reports.
 #[derive(Debug)]
@@ -60,6 +62,13 @@ pub enum Command {
     Network(Report),
     /// Something happened to a peer link.
     Peer(PeerInput),
+    /// A question to name servers is over.
+    Resolved {
+        /// The question.
+        attempt: u64,
+        /// What came of it.
+        answer: Answer,
+    },
     /// A tracked file or tracked processes are different.
     Tracked(tracked::Finding),
     /// Somebody could not be told about a change.
@@ -111,6 +120,8 @@ pub struct Control {
     pub scripts: Scripts,
     /// Links to other balancers; only a plan with routers needs them.
     pub peer_links: Option<PeerLinks>,
+    /// Asks name servers.
+    pub name_servers: NameServers,
     /// Tells others about moves.
     pub notifier: Notifier,
     /// Operators who wait for an answer, by ticket.
@@ -239,6 +250,7 @@ impl Control {
                     continue;
                 }
                 Command::Peer(input) => Input::Peer(input),
+                Command::Resolved { attempt, answer } => Input::Resolved { attempt, answer },
                 Command::Request { request, answer } => {
                     self.last_ticket = self.last_ticket.wrapping_add(1);
                     self.waiting.insert(self.last_ticket, answer);
@@ -288,6 +300,7 @@ impl Control {
                         links.carry_out(output);
                     }
                 }
+                Output::Resolve { attempt, question } => self.name_servers.ask(attempt, question),
                 Output::Publish(serving) => {
                     if let Some(proxy) = &self.proxy {
                         proxy.publish(serving);

@@ -18,6 +18,7 @@ pub mod peer_link;
 pub mod program;
 pub mod proxy;
 pub mod realtime;
+pub mod resolver;
 pub mod resources;
 pub mod runtime_api;
 pub mod scripts;

@@ -1,5 +1,8 @@
 //! The program as an operator meets it: exit codes, refusals that leave nothing behind, a socket that bears nonsense.
 
+#[path = "daemon/names.rs"]
+mod names;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

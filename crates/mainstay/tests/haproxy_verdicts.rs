@@ -26,6 +26,8 @@ mod general;
 mod language;
 #[path = "haproxy_verdicts/mutations.rs"]
 mod mutations;
+#[path = "haproxy_verdicts/names.rs"]
+mod names;
 
 use cases::{cases, disagreements};
 
@@ -68,7 +70,7 @@ fn verdicts_are_haproxys() {
         }
     };
     let findings: String = thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(&judge)).collect();
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(judge)).collect();
         workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
     });
     assert!(findings.is_empty(), "{findings}");

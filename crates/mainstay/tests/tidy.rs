@@ -52,6 +52,11 @@ const DIRECTIONS: &[(&str, &[&str], &str)] = &[
         "VRRP and health meet in the engine",
     ),
     (
+        "crates/engine/src/resolve",
+        &["crate::vrrp", "crate::config", "crate::health", "crate::balance", "crate::peers"],
+        "names know no servers' health",
+    ),
+    (
         "crates/engine/src/vrrp",
         &["crate::health", "crate::config", "crate::balance", "crate::peers"],
         "VRRP and health meet in the engine",

@@ -66,7 +66,8 @@ pub fn load(
         diagnostics.extend(found);
     }
     let vrrp = lower::keepalived::lower(&trees, surroundings, &mut diagnostics);
-    let lower::haproxy::Parts { maxconn, workers, spread_checks, runtime_api, frontends, pools } = parts;
+    let lower::haproxy::Parts { maxconn, workers, spread_checks, runtime_api, frontends, pools, resolvers } =
+        parts;
     let plan = Plan {
         maxconn,
         workers,
@@ -74,6 +75,7 @@ pub fn load(
         runtime_api,
         frontends,
         pools,
+        resolvers,
         scripts: vrrp.scripts,
         files: vrrp.files,
         processes: vrrp.processes,

@@ -145,6 +145,11 @@ impl Health {
         }
     }
 
+    /// Whether DNS says where a server is.
+    pub(crate) fn follows_dns(&self, id: ServerId) -> bool {
+        self.plan.server(id).is_some_and(|server| !server.removed && server.lookup.is_some())
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

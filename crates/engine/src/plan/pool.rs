@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::plan::Check;
+use crate::plan::{Check, Lookup};
 
 /// The servers of one endpoint and how a connection finds one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,10 @@ pub enum Algorithm {
 pub struct Server {
     /// The server's name, unique in its pool.
     pub name: String,
-    /// Where it listens.
+    /// Where it listens. An unspecified address is one that nobody knows yet, and port 0 one that DNS tells.
     pub address: SocketAddr,
+    /// Where its address comes from while the daemon runs; `None` leaves it as it is.
+    pub lookup: Option<Lookup>,
     /// Its share of new connections, 0 to 256; 0 takes none.
     pub weight: u16,
     /// Used only when no other server of the pool is usable.
@@ -103,6 +105,7 @@ impl Server {
         Self {
             name: name.into(),
             address,
+            lookup: None,
             weight: 1,
             backup: false,
             disabled: false,

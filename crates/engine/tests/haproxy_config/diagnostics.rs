@@ -122,6 +122,26 @@ fn cases() -> Vec<(&'static str, String)> {
             "H033-said-by-file",
             ".notice \"made by a tool\"\n.warning \"do not edit\"\n.if !defined(X)\n.alert \"X is not set\"\n.else\n.alert never\n.endif\n",
         ),
+        back(
+            "H015-names",
+            "  server m2 cp1:6443 resolve-prefer ipv5 resolve-net 10.0.0.0/99 resolve-opts dup\n  server-template t 3-1 cp1:6443\n  server m3 control3.invalid:6443 init-addr last",
+        ),
+        plain(
+            "H022-resolvers",
+            &format!(
+                "resolvers dns\n  nameserver a 192.0.2.53:53\n{}",
+                backend("  server m2 cp1:6443 resolvers dsn")
+            ),
+        ),
+        plain(
+            "H027-unresolved-yet",
+            &format!(
+                "resolvers dns\n  nameserver a 192.0.2.53:53\n{}",
+                backend(
+                    "  server m2 control2.invalid:6443 resolvers dns\n  server-template t 2 _api._tcp.invalid resolvers dns check"
+                )
+            ),
+        ),
         plain("H021-ambiguous", "defaults a\ndefaults b\ndefaults a\nbackend x from a\n"),
         plain("H036-incomplete-section", "resolvers dns\n  resolve_retries 3\ncache pages\n"),
         plain("H037-undefined-name", "userlist u\n  user admin groups ops\n  group dev users someone\n"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstay_engine::plan::{Algorithm, CheckKind, HttpCheck, Plan, StatusRanges, TlsCheck, Verify};
+use mainstay_engine::plan::{Algorithm, CheckKind, HttpCheck, Plan, Server, StatusRanges, TlsCheck, Verify};
 
 use crate::support::{Loaded, fixture, fixtures, load, load_all, report};
 
@@ -141,6 +141,48 @@ fn words_are_cut_as_haproxy_cuts_them() {
     assert_eq!(request(r#"option httpchk GET '/$X\n'"/$API_PORT""#), "GET /$X\\n/6443 HTTP/1.0\r\n\r\n");
     let with_host = "GET / HTTP/1.1\r\nHost: a\r\nconnection: close\r\n\r\n";
     assert_eq!(request(r"option httpchk GET / HTTP/1.1\r\nHost:\ a"), with_host);
+}
+
+#[test]
+fn a_template_is_so_many_servers_of_one_name() {
+    let loaded = load(
+        "resolvers dns\n nameserver a 192.0.2.53:53\n nameserver b tcp@192.0.2.54:54\n hold nx 5s\n timeout resolve 2s\n \
+         resolve_retries 4\n accepted_payload_size 8192\n\
+         listen l\n bind :1\n default-server resolvers dns resolve-prefer ipv4 init-addr none\n \
+         server-template cp 2-3 cp.test:6443 check\n server-template api 1 _api._tcp.test check\n server s cp1:1 resolvers dns init-addr libc\n",
+    );
+    let (_, pool) = loaded.only_pair();
+    let shown = |server: &Server| {
+        let lookup = server.lookup.as_ref().expect("a lookup");
+        let kind = if lookup.service { "service" } else { "name" };
+        format!("{} {} {kind} {} {:?}", server.name, server.address, lookup.name, lookup.prefer)
+    };
+    assert_eq!(
+        pool.servers.iter().map(shown).collect::<Vec<_>>(),
+        [
+            "cp2 0.0.0.0:6443 name cp.test Ipv4",
+            "cp3 0.0.0.0:6443 name cp.test Ipv4",
+            "api1 0.0.0.0:0 service _api._tcp.test Ipv4",
+            "s 192.0.2.11:1 name cp1 Ipv4",
+        ]
+    );
+    let resolver = &loaded.plan.as_ref().expect("a plan").resolvers[0];
+    let servers = resolver.name_servers.iter().map(|server| (server.address.to_string(), server.tcp));
+    let expected = [("192.0.2.53:53".to_owned(), false), ("192.0.2.54:54".to_owned(), true)];
+    assert_eq!(servers.collect::<Vec<_>>(), expected);
+    let times = [resolver.hold.nx, resolver.hold.valid, resolver.interval, resolver.retry];
+    assert_eq!(times.map(|time| time.as_secs()), [5, 10, 2, 1]);
+    assert_eq!(resolver.tries, 4);
+    assert_eq!(resolver.payload_bytes, 8192);
+}
+
+#[test]
+fn the_reader_knows_where_it_is_and_what_files_set() {
+    let text = "global\n setenv A one\n presetenv A two\n setenv B b\n resetenv A API_PORT\n\
+                listen l\n.notice \"${.FILE}:${.LINE} ${.SECTION} $A ${B-gone} $API_PORT\"\n";
+    let said = load(text).diagnostics;
+    let said = said.iter().find(|diagnostic| diagnostic.code == "H033").expect("a notice");
+    assert_eq!(said.message, "the file says: haproxy.cfg:7 l one gone 6443");
 }
 
 /// Files in the forms that are met in practice, as they are and with their authors' mistakes. The golden text is the

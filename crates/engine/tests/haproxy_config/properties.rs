@@ -15,10 +15,14 @@ fn check(text: &str) -> Loaded {
         assert!(!frontend.binds.is_empty() && frontend.binds.iter().all(|bind| bind.address.port() > 0));
     }
     for (_, server) in loaded.plan.iter().flat_map(|plan| plan.servers()) {
-        assert!(server.address.port() > 0 && server.weight <= 256, "{server:?}");
+        let told = server.lookup.as_ref().is_some_and(|lookup| lookup.service);
+        assert!((told || server.address.port() > 0) && server.weight <= 256, "{server:?}");
         if let Some(check) = &server.check {
             assert!(
-                check.address.port() > 0 && check.rise > 0 && check.fall > 0 && !check.interval.is_zero()
+                (told || check.address.port() > 0)
+                    && check.rise > 0
+                    && check.fall > 0
+                    && !check.interval.is_zero()
             );
         }
     }
@@ -34,6 +38,7 @@ fn any_word() -> impl Strategy<Value = String> {
             "http-check", "send", "expect", "status", "200-299", "!", "hdr", "balance", "default-server", "no",
             "default", "\"", "'", "\\", "\\x4", "#", "$A", "\"${", "}\"", "${X}", "{{", "}}", ".if", ".else\n",
             ".endif\n", "defined(", "(((", "from", "maxconn", "stats", "auth", "x:y", "setenv", "peers",
+            "resolvers", "d", "server-template", "_a._tcp.b", "nameserver", "hold", "init-addr", "none",
         ]).prop_map(str::to_owned),
         1 => "[ -~]{0,6}",
         1 => "\\PC{0,3}",

@@ -17,7 +17,6 @@ const DISAGREEMENTS: &[(&str, &str)] = &[
     ("email-alert level", "HAProxy misses the rest of it, and mainstay sends no mail at all"),
     ("10.0.0.2 check addr", "mainstay does not map ports"),
     ("server m2 10.0.0.2\n", "mainstay does not map ports"),
-    ("nowhere.invalid:6443 init-addr none", "mainstay leaves the server out, which its owner should know"),
     ("tfo id 7", "HAProxy asks for `retry-on`, and mainstay does without both"),
     ("send-proxy", "a server that waits for a PROXY header gets none, so every connection would fail"),
     ("default_backend b\n option tcplog", "HAProxy misses `log`, and mainstay logs no connections"),

@@ -101,37 +101,13 @@ pub(crate) const DISAGREEMENTS: &[(&str, &str)] = &[
     ("weight \"\"", "HAProxy takes nothing for 0"),
     ("6443 maxconn \"\"", "HAProxy takes nothing for 0"),
     ("maxqueue \"\"", "HAProxy takes nothing for 0"),
-    (
-        "10.0.0.2:6443 weight
-",
-        "HAProxy takes nothing for 0",
-    ),
-    (
-        "10.0.0.2:6443 maxconn
-",
-        "HAProxy takes nothing for 0",
-    ),
-    (
-        "10.0.0.2:6443 maxqueue
-",
-        "HAProxy takes nothing for 0",
-    ),
-    (
-        "init-addr
-",
-        "HAProxy takes nothing for its default",
-    ),
+    ("10.0.0.2:6443 weight\n", "HAProxy takes nothing for 0"),
+    ("10.0.0.2:6443 maxconn\n", "HAProxy takes nothing for 0"),
+    ("10.0.0.2:6443 maxqueue\n", "HAProxy takes nothing for 0"),
+    ("init-addr\n", "HAProxy takes nothing for its default"),
     ("init-addr \"\"", "HAProxy takes nothing for its default"),
-    (
-        "resolve-opts
-",
-        "HAProxy takes nothing for its default",
-    ),
-    (
-        "balance
-",
-        "HAProxy takes nothing for its default",
-    ),
+    ("resolve-opts\n", "HAProxy takes nothing for its default"),
+    ("balance\n", "HAProxy takes nothing for its default"),
     ("balance \"\"", "HAProxy takes nothing for its default"),
     ("user nobody-of-that-name", "mainstay does not change its user, so it does not look for it"),
     ("1s surplus", "HAProxy passes over what follows the time"),
@@ -140,6 +116,7 @@ pub(crate) const DISAGREEMENTS: &[(&str, &str)] = &[
     ("127.0.0.1:54 surplus", "HAProxy passes over what follows the address"),
     ("parse-resolv-conf  surplus", "HAProxy passes over what follows"),
     ("redispatch 1 surplus", "HAProxy passes over what follows the number"),
+    ("resolve-opts \"\"", "HAProxy takes nothing for its default"),
 ];
 
 /// Every file.

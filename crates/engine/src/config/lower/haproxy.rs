@@ -10,16 +10,18 @@ mod check;
 mod join;
 mod line;
 mod proxy;
+mod resolvers;
 mod sections;
 mod server;
 mod stats_socket;
+mod template;
 mod value;
 
 use crate::config::Surroundings;
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Kind, Section, Tree, Word, codes};
-use crate::plan::{Frontend, Pool, RuntimeApi};
+use crate::plan::{Frontend, Pool, Resolver, RuntimeApi};
 
 use line::recognise;
 use proxy::{Proxy, Settings};
@@ -41,13 +43,16 @@ pub struct Parts {
     pub frontends: Vec<Frontend>,
     /// [`Plan::pools`](crate::Plan::pools).
     pub pools: Vec<Pool>,
+    /// [`Plan::resolvers`](crate::Plan::resolvers).
+    pub resolvers: Vec<Resolver>,
 }
 
 /// Makes the frontends and pools that all files together describe. Whatever is wrong goes to `diagnostics`; the parts
 /// are of use only if nothing there is an error.
 pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec<Diagnostic>) -> Parts {
     let mut parts = Parts::default();
-    let mut reader = Reader { surroundings, authorities: Authorities::default(), diagnostics };
+    let authorities = Authorities::default();
+    let mut reader = Reader { surroundings, authorities, resolvers: Vec::new(), diagnostics };
     for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
         lower_global(section, &mut parts, &mut reader);
     }
@@ -67,13 +72,15 @@ pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec
         }
     }
     join::join(&proxies, &mut parts, &mut reader);
-    parts
+    Parts { resolvers: reader.resolvers, ..parts }
 }
 
 /// What every step of lowering may ask and say.
 struct Reader<'a, 'b> {
     surroundings: &'a Surroundings<'a>,
     authorities: Authorities,
+    /// Every `resolvers` section.
+    resolvers: Vec<Resolver>,
     diagnostics: &'b mut Vec<Diagnostic>,
 }
 

@@ -94,7 +94,7 @@ pub const TABLE: &[&[Keyword]] = &[
     sections::SECTIONS,
 ];
 
-/// The sections that HAProxy knows and mainstay passes over, and what that means.
+/// The other sections that HAProxy knows, and what it means that mainstay passes them over; empty if it does not.
 pub const OTHER_SECTIONS: &[(&str, &str)] = &[
     ("acme", "no certificates are fetched"),
     ("cache", "nothing is cached"),
@@ -109,7 +109,7 @@ pub const OTHER_SECTIONS: &[(&str, &str)] = &[
     ("namespace_list", "connections stay in the daemon's network namespace"),
     ("peers", "balancers do not share tables"),
     ("program", "no other program is started"),
-    ("resolvers", "names are looked up once, at the start"),
+    ("resolvers", ""),
     ("ring", "connections are not logged"),
     ("traces", "there are no traces of HAProxy's inside"),
     ("userlist", "nobody logs in"),

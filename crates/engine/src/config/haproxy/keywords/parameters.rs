@@ -299,11 +299,15 @@ pub(super) const SERVER: &[Keyword] = {
             Values::Word,
             "the limit does not grow with the load: maxconn always counts",
         ),
-        not_yet(
+        acted_on(P, &["resolvers"], Values::Word, "", "the section that says who knows its address"),
+        acted_on(P, &["resolve-prefer"], Values::Word, "ipv6", "the family that is asked for first"),
+        acted_on(P, &["resolve-net"], Values::Word, "", "networks whose addresses are taken first"),
+        acted_on(
             P,
-            &["resolvers", "resolve-net", "resolve-opts", "resolve-prefer"],
+            &["resolve-opts"],
             Values::Word,
-            "names are looked up once, at the start",
+            "prevent-dup-ip",
+            "allow-dup-ip, prevent-dup-ip, ignore-weight",
         ),
         not_yet(P, &["check-proto"], Values::Word, "checks speak HTTP/1"),
         not_yet(

@@ -25,6 +25,13 @@ pub(super) const PROXY: &[Keyword] = &[
         "the backend that connections go to; conditions are refused",
     ),
     acted_on(BACK_BUT_DEFAULTS, &["server"], Values::Words(1, 64), "", "a server, with parameters"),
+    acted_on(
+        BACK_BUT_DEFAULTS,
+        &["server-template"],
+        Values::Words(3, 64),
+        "",
+        "so many servers of one name: prefix, number or range, name, parameters",
+    ),
     acted_on(BACK, &["default-server"], Values::Anything, "", "parameters of the servers below"),
     acted_on(
         BACK,
@@ -334,7 +341,7 @@ pub(super) const PROXY: &[Keyword] = &[
     ),
     refused(
         BACK_BUT_DEFAULTS,
-        &["use-server", "dispatch", "server-template", "be-unpublished", "force-be-switch"],
+        &["use-server", "dispatch", "be-unpublished", "force-be-switch"],
         Values::Anything,
         "mainstay chooses among the servers that `server` lines name",
     ),

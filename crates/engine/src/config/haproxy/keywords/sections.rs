@@ -2,12 +2,13 @@
 //!
 //! They are held against this table as HAProxy does it, although mainstay passes most of these sections over.
 
-use super::{Keyword, Place, Values, no_effect, refused};
+use super::{Keyword, Place, Values, acted_on, no_effect, refused};
 
 const fn passed_over(section: &'static str, names: &'static [&'static str], values: Values) -> Keyword {
     no_effect(Place::Section(section), names, values, "its section is passed over")
 }
 
+const RESOLVERS: Place = Place::Section("resolvers");
 /// One word or more.
 const SOME: Values = Values::Words(1, 64);
 /// A name and an address, and more.
@@ -15,18 +16,47 @@ const NAMED: Values = Values::Words(2, 64);
 const COUNT: Values = Values::Integer(0, 2_147_483_647);
 
 pub(super) const SECTIONS: &[Keyword] = &[
-    passed_over("resolvers", &["nameserver"], Values::Words(2, 2)),
-    passed_over("resolvers", &["parse-resolv-conf"], Values::Nothing),
-    passed_over(
-        "resolvers",
-        &["hold valid", "hold nx", "hold timeout", "hold refused", "hold obsolete", "hold other"],
-        Values::Time,
+    acted_on(
+        RESOLVERS,
+        &["nameserver"],
+        Values::Words(2, 2),
+        "",
+        "whom to ask: a name, and an address with a port, of UDP or with `tcp@` before it of TCP",
     ),
-    passed_over("resolvers", &["accepted_payload_size"], Values::Integer(12, 65_535)),
-    passed_over("resolvers", &["resolve_retries"], COUNT),
-    passed_over("resolvers", &["timeout resolve", "timeout retry"], Values::Time),
+    acted_on(RESOLVERS, &["parse-resolv-conf"], Values::Nothing, "no", "asks those of /etc/resolv.conf, too"),
+    acted_on(
+        RESOLVERS,
+        &["hold valid"],
+        Values::Time,
+        "10s",
+        "with `timeout resolve`, the shorter of the two is the time between two resolutions",
+    ),
+    acted_on(
+        RESOLVERS,
+        &["hold nx", "hold timeout", "hold refused", "hold other"],
+        Values::Time,
+        "30s",
+        "how long the last address counts while the name does not resolve",
+    ),
+    acted_on(
+        RESOLVERS,
+        &["hold obsolete"],
+        Values::Time,
+        "0",
+        "how long an address counts that is not among the answers any more",
+    ),
+    acted_on(
+        RESOLVERS,
+        &["accepted_payload_size"],
+        Values::Integer(12, 65_535),
+        "512",
+        "the largest answer over UDP, in bytes",
+    ),
+    acted_on(RESOLVERS, &["resolve_retries"], COUNT, "3", "tries until a name counts as not resolved"),
+    acted_on(RESOLVERS, &["timeout resolve"], Values::Time, "1s", "time between two resolutions"),
+    acted_on(RESOLVERS, &["timeout retry"], Values::Time, "1s", "time between two tries"),
     refused(
-        Place::Section("resolvers"),
+        RESOLVERS,
         &["resolution_pool_size"],
         Values::Anything,
         "HAProxy gave it up: it was never in a release",

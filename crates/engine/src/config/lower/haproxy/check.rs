@@ -310,7 +310,8 @@ impl<'a> Rules<'a> {
             port = written.ports.map_or(port, |ports| *ports.start());
         }
         port = connect.and_then(|line| line.port).or(own.port).unwrap_or(port);
-        if port == 0 {
+        // The port of a server of a service comes with its address.
+        if port == 0 && !server.lookup.as_ref().is_some_and(|lookup| lookup.service) {
             reader.diagnostics.push(
                 Diagnostic::error(
                     codes::NO_CHECK_PORT,

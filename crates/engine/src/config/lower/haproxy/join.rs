@@ -79,7 +79,8 @@ fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
     let patience = Patience { connect: timeout("timeout connect"), check: timeout("timeout check") };
     let servers = proxy.servers.iter().map(|line| {
         let check = settings.rules.check(line, patience, reader);
-        if line.address.port() == 0 && check.is_some() == line.parameters.check {
+        let told = line.lookup.as_ref().is_some_and(|lookup| lookup.service);
+        if line.address.port() == 0 && !told && check.is_some() == line.parameters.check {
             reader.diagnostics.push(
                 Diagnostic::error(
                     codes::REFUSED,

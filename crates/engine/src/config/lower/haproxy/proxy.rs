@@ -12,6 +12,7 @@ use crate::config::lower::haproxy::bind::{Listen, lower_bind};
 use crate::config::lower::haproxy::check::Rules;
 use crate::config::lower::haproxy::line::{Line, recognise};
 use crate::config::lower::haproxy::server::{Parameters, ServerLine};
+use crate::config::lower::haproxy::template::lower_template;
 use crate::config::source::Span;
 use crate::limits;
 use crate::plan::Algorithm;
@@ -239,11 +240,18 @@ impl<'a> Proxy<'a> {
             let has = |keyword: &str| statement.words.first().is_some_and(|word| word.text == keyword);
             proxy.settings.has_page |= has("stats") || has("monitor-uri");
             proxy.has_bind |= has("bind");
-            proxy.has_server |= has("server") && proxy.is_back();
+            proxy.has_server |= (has("server") || has("server-template")) && proxy.is_back();
             let Some(line) = recognise(PROXY, section.kind, statement, reader.diagnostics) else { continue };
             match line.name {
                 "bind" => proxy.binds.extend(lower_bind(&line, reader)),
-                "server" => proxy.add_server(&line, reader),
+                "server" => {
+                    let server = ServerLine::read(&line, &proxy.settings.parameters, reader);
+                    server.into_iter().for_each(|server| proxy.add_server(server, reader));
+                }
+                "server-template" => {
+                    let servers = lower_template(&line, &proxy.settings.parameters, reader);
+                    servers.into_iter().for_each(|server| proxy.add_server(server, reader));
+                }
                 "use_backend" => proxy.set_use_backend(&line, reader.diagnostics),
                 _ => proxy.settings.apply(&line, reader),
             }
@@ -262,8 +270,7 @@ impl<'a> Proxy<'a> {
         matches!(self.kind, Kind::Backend | Kind::Listen)
     }
 
-    fn add_server(&mut self, line: &Line<'a>, reader: &mut Reader<'_, '_>) {
-        let Some(server) = ServerLine::read(line, &self.settings.parameters, reader) else { return };
+    fn add_server(&mut self, server: ServerLine<'a>, reader: &mut Reader<'_, '_>) {
         if let Some(first) = self.servers.iter().find(|other| other.name.text == server.name.text) {
             reader.diagnostics.push(
                 Diagnostic::error(

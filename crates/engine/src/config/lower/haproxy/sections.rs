@@ -1,4 +1,5 @@
-//! The sections that are neither `global` nor those of proxies: passed over, but read as strictly as HAProxy reads them.
+//! The sections that are neither `global` nor those of proxies. All but `resolvers` are passed over, but read as strictly
+//! as HAProxy reads them.
 //!
 //! Owns [`check`]: their names, their keywords, and what a section refers to inside itself.
 
@@ -12,6 +13,7 @@ use crate::config::lower::haproxy::address::{self, Host};
 use crate::config::lower::haproxy::line::{
     Line, bad_value, check_parameters, missing, recognise, understand,
 };
+use crate::config::lower::haproxy::resolvers::lower_resolvers;
 use crate::config::source::Span;
 
 /// Sections without a name.
@@ -23,18 +25,20 @@ const ANSWERED: [&str; 19] = [
     "501", "502", "503", "504",
 ];
 
-/// Reports everything that is wrong with these sections, and that they are passed over.
+/// Reports everything that is wrong with these sections, and which are passed over; takes in those that are not.
 pub(super) fn check(sections: &[Section], reader: &mut Reader<'_, '_>) {
     let mut seen: BTreeMap<(&str, &str), Span> = BTreeMap::new();
     for section in sections {
         let known = OTHER_SECTIONS.iter().find(|(name, _)| *name == section.keyword.text);
         let Some((keyword, consequence)) = known else { continue };
         let diagnostics = &mut *reader.diagnostics;
-        diagnostics.push(Diagnostic::warning(
-            codes::NOT_ACTED_ON,
-            section.keyword.span,
-            format!("mainstay does not act on section `{keyword}` yet: {consequence}"),
-        ));
+        if !consequence.is_empty() {
+            diagnostics.push(Diagnostic::warning(
+                codes::NOT_ACTED_ON,
+                section.keyword.span,
+                format!("mainstay does not act on section `{keyword}` yet: {consequence}"),
+            ));
+        }
         if let Some(name) = check_header(keyword, section, diagnostics)
             && let Some(first) = seen.insert((keyword, &name.text), name.span)
         {
@@ -42,7 +46,10 @@ pub(super) fn check(sections: &[Section], reader: &mut Reader<'_, '_>) {
         }
         let lines = lines(keyword, section, diagnostics);
         match *keyword {
-            "resolvers" => check_resolvers(section, &lines, reader),
+            "resolvers" => {
+                check_resolvers(section, &lines, reader);
+                lower_resolvers(section, &lines, reader);
+            }
             "mailers" => check_peers(&lines, "mailer", reader),
             "log-forward" => need_bind(section, &lines, diagnostics),
             "userlist" => check_userlist(&lines, diagnostics),

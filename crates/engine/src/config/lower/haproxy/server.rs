@@ -5,14 +5,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::diagnostic::{Diagnostic, Level};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Word, codes};
 use crate::config::lower::haproxy::Reader;
 use crate::config::lower::haproxy::address::{self, Host};
 use crate::config::lower::haproxy::line::{Line, bad_value, missing, recognise_parameter};
+use crate::config::lower::haproxy::resolvers::Resolution;
 use crate::config::source::Span;
-use crate::plan::{Server, Verify};
+use crate::plan::{Lookup, Server, Verify};
 
 /// What `global` says about whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -47,18 +48,19 @@ pub(super) struct Parameters<'a> {
     backup: bool,
     disabled: bool,
     shutdown_sessions: bool,
-    without_address: bool,
+    pub(super) resolution: Resolution<'a>,
 }
 
 /// A server, before it is known how it is checked.
 #[derive(Clone, Debug)]
 pub(super) struct ServerLine<'a> {
-    pub(super) name: &'a Word,
+    pub(super) name: Word,
     pub(super) span: Span,
     /// The port is 0 where none was given.
     pub(super) address: SocketAddr,
     /// Where the address stands.
     pub(super) written: Span,
+    pub(super) lookup: Option<Lookup>,
     pub(super) parameters: Parameters<'a>,
 }
 
@@ -117,19 +119,9 @@ impl<'a> Parameters<'a> {
             },
             "on-marked-down" if text == "shutdown-sessions" => self.shutdown_sessions = true,
             "on-marked-down" => line.bad_value("`on-marked-down` takes `shutdown-sessions`", diagnostics),
-            "init-addr" => {
-                let known = |method: &str| {
-                    ["last", "libc", "none"].contains(&method) || method.parse::<std::net::IpAddr>().is_ok()
-                };
-                if !text.split(',').all(known) {
-                    line.bad_value(
-                        "`init-addr` takes last, libc, none and addresses, separated by commas",
-                        diagnostics,
-                    );
-                }
-                self.without_address = text.split(',').any(|method| method == "none");
+            _ => {
+                self.resolution.set(line, diagnostics);
             }
-            _ => {}
         }
     }
 
@@ -187,10 +179,23 @@ impl<'a> ServerLine<'a> {
                     .label("letters, digits, `-`, `_`, `.` and `:`"),
             );
         }
+        Self::make(name.clone(), written, rest, line.whole(), defaults, reader)
+    }
+
+    /// Puts a server together from its name, its address and its parameters.
+    pub(super) fn make(
+        name: Word,
+        written: &'a Word,
+        rest: &'a [Word],
+        span: Span,
+        defaults: &Parameters<'a>,
+        reader: &mut Reader<'_, '_>,
+    ) -> Option<Self> {
         let mut parameters = defaults.clone();
         parameters.apply(rest, reader);
-        let address = server_address(written, &parameters, reader)?;
-        name.filled.then_some(Self { name, span: line.whole(), address, written: written.span, parameters })
+        let (address, lookup) = server_address(written, &parameters, reader)?;
+        let written = written.span;
+        name.filled.then_some(Self { name, span, address, written, lookup, parameters })
     }
 
     /// The server, but for its check.
@@ -199,6 +204,7 @@ impl<'a> ServerLine<'a> {
         Server {
             name: self.name.text.clone(),
             address: self.address,
+            lookup: self.lookup.clone(),
             weight: weight.unwrap_or(1),
             backup: self.parameters.backup,
             disabled: self.parameters.disabled,
@@ -212,12 +218,12 @@ impl<'a> ServerLine<'a> {
     }
 }
 
-/// The address of a server; port 0 where none is given.
+/// The address of a server, port 0 where none is given, and where it comes from later.
 fn server_address(
     word: &Word,
     parameters: &Parameters<'_>,
     reader: &mut Reader<'_, '_>,
-) -> Option<SocketAddr> {
+) -> Option<(SocketAddr, Option<Lookup>)> {
     // `+1000` and `-1000` count from the port that the client connected to.
     if let Some((_, port)) = word.text.rsplit_once(':')
         && port.strip_prefix(['+', '-']).is_some_and(|offset| offset.parse::<u16>().is_ok())
@@ -232,6 +238,7 @@ fn server_address(
         reader.diagnostics.push(Diagnostic::error(codes::BAD_VALUE, word.span, message));
         return None;
     }
+    let mut lookup = None;
     let ip = match &written.host {
         Host::Address(ip) if ip.is_unspecified() => {
             reader.diagnostics.push(
@@ -245,27 +252,17 @@ fn server_address(
             );
             return None;
         }
-        Host::Address(ip) => *ip,
-        Host::Name(name) => match address::resolve(name, word, reader.surroundings, reader.diagnostics) {
-            Ok(ip) => ip,
-            Err(unresolved) => {
-                reader.diagnostics.push(
-                    if parameters.without_address && unresolved.code == codes::UNRESOLVED {
-                        let message = format!(
-                            "{}; the server is left out, and not looked up again",
-                            unresolved.message
-                        );
-                        Diagnostic { level: Level::Warning, message, ..*unresolved }
-                    } else {
-                        *unresolved
-                    },
-                );
-                return None;
-            }
-        },
+        Host::Address(ip) => {
+            parameters.resolution.resolver(reader);
+            *ip
+        }
+        Host::Name(name) => {
+            lookup = parameters.resolution.lookup(name, reader);
+            parameters.resolution.first_address(name, word, reader)?
+        }
     };
     if let Some(port) = written.ports.as_ref().filter(|ports| *ports.start() == 0) {
         reader.diagnostics.push(bad_value(word, &format!("port {} is none", port.start())));
     }
-    Some(SocketAddr::new(ip, written.ports.map_or(0, |ports| *ports.start())))
+    Some((SocketAddr::new(ip, written.ports.map_or(0, |ports| *ports.start())), lookup))
 }
