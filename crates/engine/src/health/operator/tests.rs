@@ -392,7 +392,7 @@ fn frontends_open_and_close_and_end() {
     for change in [FrontendOrder::Enable, FrontendOrder::Disable, FrontendOrder::Shutdown] {
         assert_eq!(order(change), Err(Refusal::ShutDown));
     }
-    let status = bench.health.frontend_status();
+    let status = bench.health.frontend_status(bench.now);
     assert_eq!((status[0].state.as_str(), status[0].maxconn), ("shut down", Some(9)));
     let nobody = Order::Frontend { frontend: "k8s".to_owned(), change: FrontendOrder::Enable };
     assert_eq!(bench.order(nobody), Err(Refusal::NoFrontend));
