@@ -41,7 +41,12 @@ fn check(bytes: &[u8], arrange: fn(SourceId) -> (Vec<SourceId>, Vec<SourceId>)) 
     }
     assert_masked(text, &sources.masked_text(id).expect("the text was added"));
 
-    let surroundings = Surroundings { variable: &variable, resolve: &resolve, key_file: &key_file };
+    let surroundings = Surroundings {
+        variable: &variable,
+        resolve: &resolve,
+        key_file: &key_file,
+        pattern_file: &|_| Ok("192.0.2.1\n".to_owned()),
+    };
     let (plan, mut diagnostics) = load(&sources, &haproxy, &keepalived, &surroundings);
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
     assert_eq!(plan.is_some(), !refused, "a plan is there exactly if no finding is an error");

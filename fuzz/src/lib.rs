@@ -4,11 +4,13 @@
 //! replays the corpus, so both call the same functions.
 
 mod admin;
+mod client_hello;
 mod configuration;
 mod peer_view;
 mod vrrp;
 
 pub use admin::admin_request;
+pub use client_hello::client_hello_bytes;
 pub use configuration::{haproxy_cfg, keepalived_conf};
 pub use peer_view::peer_view;
 pub use vrrp::vrrp_datagram;
@@ -17,8 +19,9 @@ pub use vrrp::vrrp_datagram;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("admin_request", admin_request),
+    ("client_hello", client_hello_bytes),
     ("haproxy_cfg", haproxy_cfg),
     ("keepalived_conf", keepalived_conf),
     ("peer_view", peer_view),

@@ -292,6 +292,7 @@ fn plan() -> Plan {
         variable: &|_| None,
         resolve: &|name| Err(format!("{name}: no such host")),
         key_file: &|path| Err(format!("{path}: no such file")),
+        pattern_file: &|path| Err(format!("{path}: no such file")),
     };
     let (plan, diagnostics) = load(&sources, &[], &[id], &surroundings);
     plan.unwrap_or_else(|| panic!("the configuration of the target is refused: {diagnostics:?}"))

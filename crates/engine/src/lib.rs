@@ -15,6 +15,7 @@ pub mod limits;
 pub mod peers;
 pub mod plan;
 pub mod resolve;
+pub mod rules;
 pub mod serving;
 pub mod time;
 pub mod vrrp;

@@ -4,6 +4,7 @@
 //! default. A plan is immutable, and everything in it has been checked: references are indices that exist, ranges hold.
 
 mod check;
+mod condition;
 mod frontend;
 mod group;
 pub mod hmac;
@@ -12,6 +13,7 @@ mod pool;
 mod resolver;
 mod router;
 mod routing;
+mod rule;
 mod runtime_api;
 mod track;
 
@@ -20,6 +22,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::check::{Check, CheckKind, HttpCheck, StatusRanges, TlsCheck, Verify};
+pub use self::condition::{
+    Acl, AddressRange, Condition, Constant, Converter, Count, Expression, Fetch, Pattern, Range, Regex, Term,
+    Test, TextMatch, embedded,
+};
 pub use self::frontend::{Bind, Frontend};
 pub use self::group::SyncGroup;
 pub use self::notify::{Notify, NotifyFifo, NotifyScript};
@@ -31,6 +37,10 @@ pub use self::router::{
     VirtualMac, Vrid,
 };
 pub use self::routing::{MAIN_TABLE, Network, Route, RouteKind, Routing, RoutingEntry, Rule, RuleAction};
+pub use self::rule::{
+    Action, ConnectionRule, FrontendRules, Inspection, KeyKind, PoolRules, ServerRule, Stick, Switch, Table,
+    TableId,
+};
 pub use self::runtime_api::{Level, RuntimeApi, StatsAddress, StatsSocket};
 pub use self::track::{
     FileId, InitialValue, Parameters, ProcessId, ProcessMatch, ProcessTarget, TrackFile, TrackProcess,
@@ -54,6 +64,8 @@ pub struct Plan {
     pub pools: Vec<Pool>,
     /// Who knows addresses of servers. [`ResolverId`] is an index into this.
     pub resolvers: Vec<Resolver>,
+    /// What is remembered of connections. [`TableId`] is an index into this.
+    pub tables: Vec<Table>,
     /// Scripts that routers track. [`ScriptId`] is an index into this.
     pub scripts: Vec<Script>,
     /// Real-time priority of what sends adverts (`vrrp_rt_priority`); `None` is ordinary scheduling.

@@ -14,6 +14,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::plan::{Algorithm, Frontend, Plan, PoolId};
+use crate::rules::SharedTable;
 
 pub use counters::{FrontendLoad, PoolLoad, ServerLoad};
 
@@ -31,6 +32,8 @@ pub struct Serving {
     pub frontends: Vec<Arc<FrontendLoad>>,
     /// What is let in.
     pub admittance: Admittance,
+    /// What is remembered of connections: one for each table of the plan, in its order.
+    pub tables: Vec<Arc<SharedTable>>,
 }
 
 /// How many connections are let in, and where: as configured, until an operator changes it.

@@ -31,6 +31,9 @@ const MOST_FILES: usize = 1_024;
 /// Bytes of a file that holds a key: the longest key takes 132 as digits with `hex:` before them.
 const LARGEST_KEY_FILE: u64 = 256;
 
+/// Bytes of the largest file of patterns: room for all that a condition takes.
+const LARGEST_PATTERN_FILE: u64 = 1024 * 1024;
+
 /// The bits of a file's mode that let its group and everybody read it.
 const READABLE_BY_OTHERS: u32 = 0o044;
 
@@ -132,7 +135,12 @@ pub fn compare(args: &ConfigurationArgs) -> Result<Findings, String> {
 }
 
 fn surroundings() -> Surroundings<'static> {
-    Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve, key_file: &key_file }
+    Surroundings {
+        variable: &|name| std::env::var(name).ok(),
+        resolve: &resolve,
+        key_file: &key_file,
+        pattern_file: &pattern_file,
+    }
 }
 
 /// What is known here of another machine: its key files cannot be read, and are taken for good and the same.
@@ -246,6 +254,20 @@ fn key_file(path: &str) -> Result<KeyFile, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(LARGEST_KEY_FILE).read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(KeyFile { text, readable_by_others: metadata.permissions().mode() & READABLE_BY_OTHERS != 0 })
+}
+
+fn pattern_file(path: &str) -> Result<String, String> {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let read = file.take(LARGEST_PATTERN_FILE + 1).read_to_string(&mut text);
+    match u64::try_from(read.map_err(|error| error.to_string())?) {
+        Ok(bytes) if bytes <= LARGEST_PATTERN_FILE => Ok(text),
+        _ => Err(format!("it has more than {LARGEST_PATTERN_FILE} bytes")),
+    }
 }
 
 #[cfg(test)]

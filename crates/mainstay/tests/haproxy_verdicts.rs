@@ -28,6 +28,8 @@ mod language;
 mod mutations;
 #[path = "haproxy_verdicts/names.rs"]
 mod names;
+#[path = "haproxy_verdicts/rules.rs"]
+mod rules;
 
 use cases::{cases, disagreements};
 
@@ -43,7 +45,7 @@ enum Verdict {
 const WORKERS: usize = 4;
 
 /// What mainstay warns of and HAProxy has no reason to.
-const OUR_OWN: [&str; 8] = [
+const OUR_OWN: [&str; 9] = [
     codes::NOT_ACTED_ON,
     codes::NO_EFFECT,
     codes::CUTS_WATCHES,
@@ -52,6 +54,7 @@ const OUR_OWN: [&str; 8] = [
     codes::NOT_STARTED,
     codes::SEVERAL_ADDRESSES,
     codes::UNSET_VARIABLE,
+    codes::NO_INSPECT_DELAY,
 ];
 
 #[test]
@@ -161,6 +164,7 @@ fn ask_mainstay(text: &str) -> (Verdict, String) {
         variable: &variable,
         resolve: &resolve,
         key_file: &|path| Err(format!("{path}: no such file")),
+        pattern_file: &|path| Err(format!("{path}: no such file")),
     };
     let (plan, diagnostics) = config::load(&sources, &[id], &[], &surroundings);
     let mut report = String::new();

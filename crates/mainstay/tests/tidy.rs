@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What the engine may depend on: crates that cannot do I/O. Those of RustCrypto compute on bytes they are given, and
-/// look at nothing outside but what the processor can do.
-const ENGINE_DEPENDENCIES: [&str; 5] = ["hmac", "serde", "sha2", "strsim", "zeroize"];
+/// look at nothing outside but what the processor can do; so does `regex`, for conditions that have one.
+const ENGINE_DEPENDENCIES: [&str; 6] = ["hmac", "regex", "serde", "sha2", "strsim", "zeroize"];
 
 /// What the engine's code never names: each is a way to the outside.
 const OUTSIDE: [&str; 9] = [
@@ -42,8 +42,13 @@ const DIRECTIONS: &[(&str, &[&str], &str)] = &[
         "choosing reads a view",
     ),
     (
+        "crates/engine/src/rules",
+        &["crate::config", "crate::engine", "crate::vrrp", "crate::health", "crate::balance"],
+        "judging reads a plan and a view",
+    ),
+    (
         "crates/engine/src/config",
-        &["crate::engine", "crate::vrrp", "crate::health", "crate::balance"],
+        &["crate::rules", "crate::engine", "crate::vrrp", "crate::health", "crate::balance"],
         "languages make a plan",
     ),
     (

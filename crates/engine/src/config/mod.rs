@@ -32,6 +32,8 @@ pub struct Surroundings<'a> {
     pub resolve: &'a dyn Fn(&str) -> Result<Vec<IpAddr>, String>,
     /// What a file that is said to hold a key holds, or why it cannot be read.
     pub key_file: &'a dyn Fn(&str) -> Result<KeyFile, String>,
+    /// What a file of patterns for conditions holds, or why it cannot be read.
+    pub pattern_file: &'a dyn Fn(&str) -> Result<String, String>,
 }
 
 /// A file with a key in it.
@@ -66,8 +68,16 @@ pub fn load(
         diagnostics.extend(found);
     }
     let vrrp = lower::keepalived::lower(&trees, surroundings, &mut diagnostics);
-    let lower::haproxy::Parts { maxconn, workers, spread_checks, runtime_api, frontends, pools, resolvers } =
-        parts;
+    let lower::haproxy::Parts {
+        maxconn,
+        workers,
+        spread_checks,
+        runtime_api,
+        frontends,
+        pools,
+        resolvers,
+        tables,
+    } = parts;
     let plan = Plan {
         maxconn,
         workers,
@@ -76,6 +86,7 @@ pub fn load(
         frontends,
         pools,
         resolvers,
+        tables,
         scripts: vrrp.scripts,
         files: vrrp.files,
         processes: vrrp.processes,

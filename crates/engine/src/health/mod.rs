@@ -29,6 +29,7 @@ use crate::health::view::PoolLoads;
 use crate::jitter::Jitter;
 use crate::limits::FIRST_CHECKS;
 use crate::plan::{Plan, PoolId, Server, ServerId, ServerIndex};
+use crate::rules::SharedTable;
 use crate::serving::{Admittance, PoolView, Serving};
 use crate::time::{Deadline, Instant};
 
@@ -75,7 +76,9 @@ impl Health {
         let views = pool_views(&plan, &pools, now);
         let frontends = plan.frontends.iter().map(|_| Arc::default()).collect();
         let admittance = Admittance::new(&plan);
-        let serving = Arc::new(Serving { plan: Arc::clone(&plan), pools: views, frontends, admittance });
+        let tables = plan.tables.iter().map(|table| Arc::new(SharedTable::new(table.clone()))).collect();
+        let serving = Serving { plan: Arc::clone(&plan), pools: views, frontends, admittance, tables };
+        let serving = Arc::new(serving);
         let outputs = VecDeque::from([Output::Publish(Arc::clone(&serving))]);
         let mut health = Self { plan, pools, serving, jitter, outputs };
         health.report_empty_pools();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::plan::PoolId;
+use crate::plan::{FrontendRules, PoolId};
 
 /// A set of listening addresses whose connections go to one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +22,10 @@ pub struct Frontend {
     pub client_timeout: Option<Duration>,
     /// How long a half-closed client side may stay silent (`timeout client-fin`).
     pub client_fin_timeout: Option<Duration>,
-    /// Where the connections go.
-    pub pool: PoolId,
+    /// Where connections go that no rule sends elsewhere; `None` is nowhere.
+    pub pool: Option<PoolId>,
+    /// The rules on its connections.
+    pub rules: FrontendRules,
 }
 
 /// One listening address.
@@ -48,7 +50,8 @@ impl Frontend {
             backlog: None,
             client_timeout: None,
             client_fin_timeout: None,
-            pool,
+            pool: Some(pool),
+            rules: FrontendRules::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::plan::{Check, Lookup};
+use crate::plan::{Check, Lookup, PoolRules};
 
 /// The servers of one endpoint and how a connection finds one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Pool {
     pub redispatch: bool,
     /// With no other server left, use all backup servers instead of the first (`option allbackups`).
     pub all_backups: bool,
+    /// The rules on its connections.
+    pub rules: PoolRules,
 }
 
 /// How a pool chooses a server for a new connection.
@@ -95,6 +97,7 @@ impl Pool {
             retries: 3,
             redispatch: true,
             all_backups: false,
+            rules: PoolRules::default(),
         }
     }
 }

@@ -49,7 +49,7 @@ fn cases() -> Vec<(&'static str, String)> {
         back("H010-unknown-parameter", "  server m2 192.0.2.12:6443 chekc inter 2s fal 3 balance"),
         back(
             "H011-not-acted-on",
-            "  stick-table type ip size 1m\n  option mysql-check user x\n  server m2 192.0.2.12:6443 minconn 3 agent-check\n  balance random\n  http-check connect\n  http-check connect port 3 proto h2\n  option httpchk\n  http-check expect string ok",
+            "  option mysql-check user x\n  server m2 192.0.2.12:6443 minconn 3 agent-check\n  balance random\n  http-check connect\n  http-check connect port 3 proto h2\n  option httpchk\n  http-check expect string ok",
         ),
         plain(
             "H011-other-sections",
@@ -65,7 +65,7 @@ fn cases() -> Vec<(&'static str, String)> {
         ),
         front(
             "H013-refused",
-            "  bind :443 ssl crt /x.pem\n  bind unix@/run/x accept-proxy\n  use_backend masters if { src 192.0.2.0/24 }\n  tcp-request connection reject if { src 192.0.2.0/24 }",
+            "  bind :443 ssl crt /x.pem\n  bind unix@/run/x accept-proxy\n  use_backend %[req.ssl_sni]\n  tcp-request connection silent-drop\n  acl old path_beg /v1\n  use_backend masters if old\n  use_backend masters if METH_GET",
         ),
         back(
             "H013-refused-servers",
@@ -83,6 +83,10 @@ fn cases() -> Vec<(&'static str, String)> {
         back("H016-out-of-range", "  timeout queue 30d\n  server m2 192.0.2.12:6443 weight 300 fall 0"),
         back("H017-ignored-here", "  bind :6444\n  maxconn 100\n  http-check expect status 200"),
         front("H018-not-allowed-here", "  server m2 192.0.2.12:6443\ndefaults\n  bind :6444"),
+        plain(
+            "H018-rules-in-defaults",
+            "defaults\n  acl a src 192.0.2.1\ndefaults rules\n  mode tcp\n  timeout connect 5s\n  timeout client 4h\n  timeout server 4h\n  tcp-request content reject\nbackend masters from rules\n  server m1 192.0.2.11:6443\nfrontend api from rules\n  bind :6443\n  default_backend masters\n",
+        ),
         back("H019-given-twice", "  timeout queue 5s\n  timeout queue 6s"),
         plain("H020-no-timeouts", "listen api\n  bind :6443\n  server m1 192.0.2.11:6443\n"),
         back(
@@ -147,6 +151,51 @@ fn cases() -> Vec<(&'static str, String)> {
         plain("H037-undefined-name", "userlist u\n  user admin groups ops\n  group dev users someone\n"),
         front("H035-no-bind", "frontend nobody\n  default_backend masters"),
         back("H034-several-addresses", "  server m2 cp:6443 check"),
+        front(
+            "H050-undefined-acl",
+            "  acl inside src 192.0.2.0/24\n  use_backend masters if insde\n  use_backend masters if inside and TRUE\n  use_backend masters if {src 192.0.2.1}",
+        ),
+        front(
+            "H051-unknown-sample",
+            "  acl a req.ssl_sn example\n  acl b src,lowr -m str x\n  tcp-request content reject if { sorce 192.0.2.1 }",
+        ),
+        front(
+            "H052-sample-arguments",
+            "  acl a src(1) 192.0.2.1\n  acl b req.payload(0) -m found\n  acl c src,ipmask(99) 192.0.2.1\n  acl d bool(x)\n  acl e src( 192.0.2.1",
+        ),
+        front(
+            "H053-bad-pattern",
+            "  acl a src 192.0.2.1/33\n  acl b dst_port 80x\n  acl c req.ssl_sni -m rex x\n  acl d req.ssl_sni -m reg ([\n  acl e src -x\n  acl f src -f /nowhere\n  acl g req.payload(0,2) x\n  acl h dst_port 9:1",
+        ),
+        front(
+            "H054-bad-condition",
+            "  use_backend masters when TRUE\n  tcp-request connection reject if { src 192.0.2.1\n  tcp-request content reject if { }",
+        ),
+        front(
+            "H055-never-matches",
+            "  tcp-request connection reject if { req.ssl_sni example }\n  acl nothing src\n  tcp-request session reject if REQ_CONTENT",
+        ),
+        front("H056-no-inspect-delay", "  tcp-request content reject unless { req.ssl_hello_type 1 }"),
+        front(
+            "H057-undefined-table",
+            "  tcp-request connection track-sc0 src table clints\n  acl fast src_conn_rate gt 10\nbackend clients\n  stick-table type ip size 1m store conn_rate(10s)\nbackend sticky\n  stick on src",
+        ),
+        front(
+            "H058-rule-order",
+            "  use_backend masters if TRUE\n  tcp-request content accept\n  tcp-request connection accept",
+        ),
+        front(
+            "H059-undefined-server",
+            "  acl up srv_is_up(masters/m2)\nbackend more\n  server m1 192.0.2.11:6443\n  use-server m2 if TRUE",
+        ),
+        front(
+            "H060-untimely-key",
+            "  stick-table type string size 1k store conn_cur\n  tcp-request content track-sc0 req.ssl_sni",
+        ),
+        front(
+            "H015-stick-table",
+            "  stick-table type ipp size 1x store conn_rat(10s),conn_rate,conn_cur(1s) foo",
+        ),
     ]
 }
 

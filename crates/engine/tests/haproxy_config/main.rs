@@ -5,4 +5,5 @@ mod config_support;
 mod diagnostics;
 mod plan;
 mod properties;
+mod rules;
 mod support;

@@ -11,7 +11,7 @@ fn check(text: &str) -> Loaded {
     assert_eq!(loaded.plan.is_none(), refused(&loaded.diagnostics));
     for frontend in loaded.plan.iter().flat_map(|plan| &plan.frontends) {
         let pools = loaded.plan.iter().map(|plan| plan.pools.len()).sum::<usize>();
-        assert!(usize::from(frontend.pool.0) < pools, "{frontend:?} leads nowhere");
+        assert!(frontend.pool.is_none_or(|pool| usize::from(pool.0) < pools), "{frontend:?} leads nowhere");
         assert!(!frontend.binds.is_empty() && frontend.binds.iter().all(|bind| bind.address.port() > 0));
     }
     for (_, server) in loaded.plan.iter().flat_map(|plan| plan.servers()) {
@@ -37,7 +37,10 @@ fn any_word() -> impl Strategy<Value = String> {
             "client", "connect", "mode", "tcp", "http", "default_backend", "use_backend", "option", "httpchk",
             "http-check", "send", "expect", "status", "200-299", "!", "hdr", "balance", "default-server", "no",
             "default", "\"", "'", "\\", "\\x4", "#", "$A", "\"${", "}\"", "${X}", "{{", "}}", ".if", ".else\n",
-            ".endif\n", "defined(", "(((", "from", "maxconn", "stats", "auth", "x:y", "setenv", "peers",
+            ".endif\n", "defined(", "(((", "acl", "if", "unless", "{", "}", "!", "or", "src", "dst_port", "req.ssl_sni,lower", "-m", "reg", "-i", "-f", "ge", "1:9",
+            "tcp-request", "content", "connection", "reject", "accept", "track-sc0", "table", "inspect-delay", "stick-table",
+            "type", "ip", "size", "1k", "store", "conn_rate(1s)", "stick", "on", "use-server", "nbsrv(b)", "sc0_conn_rate",
+            "srv_is_up(b/a)", "src_conn_rate(b)", "TRUE", "field(1,.)", "from", "maxconn", "stats", "auth", "x:y", "setenv", "peers",
             "resolvers", "d", "server-template", "_a._tcp.b", "nameserver", "hold", "init-addr", "none",
         ]).prop_map(str::to_owned),
         1 => "[ -~]{0,6}",

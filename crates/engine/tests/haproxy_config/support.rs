@@ -71,6 +71,7 @@ pub(crate) fn load_all(texts: &[&str]) -> Loaded {
         variable: &variable,
         resolve: &resolve,
         key_file: &|path| Err(format!("{path}: no such file")),
+        pattern_file: &|path| Err(format!("{path}: no such file")),
     };
     let (plan, diagnostics) = config::load(&sources, &ids, &[], &surroundings);
     Loaded { sources, plan, diagnostics }

@@ -33,6 +33,7 @@ pub(crate) const SURROUNDINGS: Surroundings<'static> = Surroundings {
     variable: &|name| (name == "CREDENTIALS_DIRECTORY").then(|| "/credentials".to_owned()),
     resolve: &|name| Err(format!("{name}: no such host")),
     key_file: &key_file,
+    pattern_file: &|path| Err(format!("{path}: no such file")),
 };
 
 /// Reads and lowers one text.

@@ -91,6 +91,7 @@ pub(crate) fn plan(text: &str) -> Plan {
         variable: &|_| None,
         resolve: &|name| Err(format!("{name}: no such host")),
         key_file: &|path| Err(format!("{path}: no such file")),
+        pattern_file: &|path| Err(format!("{path}: no such file")),
     };
     let (plan, diagnostics) = load(&sources, &[], &[id], &surroundings);
     plan.unwrap_or_else(|| panic!("refused: {diagnostics:?}\n{text}"))

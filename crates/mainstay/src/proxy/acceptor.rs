@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mainstay_engine::plan::Plan;
+use mainstay_engine::rules::Frequency;
 use mainstay_engine::serving::FrontendLoad;
 use nix::errno::Errno;
 use nix::libc;
@@ -28,6 +29,9 @@ const ACCEPTS: usize = 64;
 /// enough for a client not to notice.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What `rate-limit sessions` counts in.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
 
@@ -43,6 +47,10 @@ pub(super) struct Acceptor {
     gates: Vec<ListenerGate>,
     /// When to accept again after [`PAUSE`].
     resume_at: Option<Instant>,
+    /// How many connections each frontend has taken, for those that limit it.
+    frequencies: Vec<Frequency>,
+    /// When one of them may take the next.
+    refilled_at: Option<Instant>,
 }
 
 /// One listener and whether it is open.
@@ -63,6 +71,8 @@ enum Stop {
     Limit,
     /// The kernel ran out of something.
     Exhausted,
+    /// The frontend has taken as many as it may, and takes the next one after this.
+    TooFast(Duration),
 }
 
 impl Acceptor {
@@ -86,7 +96,9 @@ impl Acceptor {
             let load = serving.frontends.get(frontend).map(Arc::clone).unwrap_or_default();
             gates.push(ListenerGate { listener, load, maxconn, open: true });
         }
-        Ok(Self { shared: Arc::clone(shared), plan: listeners.plan, epoll, gates, resume_at: None })
+        let frequencies = listeners.plan.frontends.iter().map(|_| Frequency::default()).collect();
+        let (shared, plan) = (Arc::clone(shared), listeners.plan);
+        Ok(Self { shared, plan, epoll, gates, resume_at: None, frequencies, refilled_at: None })
     }
 
     /// Accepts until the data plane stops. Returns early only if the kernel refuses to report events.
@@ -100,8 +112,10 @@ impl Acceptor {
             let gate = &self.shared.gate;
             let woken = gate.wake.take();
             gate.answered.store(self.shared.asked.load(Ordering::Acquire), Ordering::Release);
-            let paused = self.resume_at.is_some_and(|at| at > Instant::now());
-            if !paused && (woken || self.resume_at.take().is_some()) {
+            let now = Instant::now();
+            let paused = self.resume_at.is_some_and(|at| at > now);
+            let refilled = self.refilled_at.take_if(|at| *at <= now).is_some();
+            if !paused && (woken || refilled || self.resume_at.take().is_some()) {
                 self.reopen()?;
             }
             for event in events.iter().take(count).filter(|event| event.data() != WAKE) {
@@ -114,7 +128,8 @@ impl Acceptor {
     }
 
     fn patience(&self) -> EpollTimeout {
-        let Some(at) = self.resume_at else { return EpollTimeout::NONE };
+        let next = [self.resume_at, self.refilled_at].into_iter().flatten().min();
+        let Some(at) = next else { return EpollTimeout::NONE };
         let wait = at.saturating_duration_since(Instant::now());
         EpollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(EpollTimeout::MAX)
     }
@@ -132,15 +147,25 @@ impl Acceptor {
 
     fn accept(&mut self, index: usize) -> nix::Result<()> {
         let Some(gate) = self.gates.get(index).filter(|gate| gate.open) else { return Ok(()) };
-        let mut stop = gate.accept(&self.shared, &self.plan);
+        let frontend = usize::from(gate.listener.frontend.0);
+        let section = self.plan.frontends.get(frontend);
+        let limit = section.and_then(|section| section.rules.sessions_per_second);
+        let Some(frequency) = self.frequencies.get_mut(frontend) else { return Ok(()) };
+        let mut pace = limit.map(|limit| (limit, frequency));
+        let mut stop = gate.accept(&self.shared, &self.plan, &mut pace);
         if stop == Stop::Limit {
             // Look once more after saying so: a connection that ended in between woke nobody.
             self.shared.gate.wait();
-            stop = gate.accept(&self.shared, &self.plan);
+            stop = gate.accept(&self.shared, &self.plan, &mut pace);
         }
         match stop {
             Stop::Done => {}
             Stop::Limit => self.close(index)?,
+            Stop::TooFast(wait) => {
+                let at = Instant::now() + wait;
+                self.refilled_at = Some(self.refilled_at.map_or(at, |other| other.min(at)));
+                self.close(index)?;
+            }
             Stop::Exhausted => {
                 self.shared.counters.accept_pauses.fetch_add(1, Ordering::Relaxed);
                 self.resume_at = Some(Instant::now() + PAUSE);
@@ -167,15 +192,28 @@ impl Acceptor {
 
 impl ListenerGate {
     /// Takes connections until there is a reason to stop.
-    fn accept(&self, shared: &Arc<Shared>, plan: &Arc<Plan>) -> Stop {
+    fn accept(
+        &self,
+        shared: &Arc<Shared>,
+        plan: &Arc<Plan>,
+        pace: &mut Option<(u32, &mut Frequency)>,
+    ) -> Stop {
         for _ in 0..ACCEPTS {
             if self.load.sessions.load(Ordering::Acquire) >= self.maxconn
                 || shared.gate.sessions.load(Ordering::Acquire) >= shared.gate.maxconn
             {
                 return Stop::Limit;
             }
+            if let Some((limit, frequency)) = pace
+                && let Some(wait) = frequency.wait(*limit, SECOND, clock::now())
+            {
+                return Stop::TooFast(wait);
+            }
             match self.listener.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
                 Ok((socket, address)) => {
+                    if let Some((_, frequency)) = pace {
+                        frequency.count(SECOND, clock::now());
+                    }
                     if let Some(address) = address.as_socket() {
                         self.hand_over(socket, address, shared, plan);
                     }

@@ -9,6 +9,7 @@
 
 mod acceptor;
 mod holder;
+mod inspection;
 mod limit;
 mod listener;
 mod pipes;

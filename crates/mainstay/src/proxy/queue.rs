@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mainstay_engine::plan::{Algorithm, PoolId, ServerIndex};
+use mainstay_engine::plan::{Algorithm, PoolId, ServerId, ServerIndex};
 use mainstay_engine::serving::PoolLoad;
 
 use super::shared::{Choice, Message, Shared};
@@ -31,6 +31,8 @@ pub(super) struct Waiter {
     /// For the choice of its server.
     pub(super) client: IpAddr,
     pub(super) avoid: Option<ServerIndex>,
+    /// The server it waits for, as long as that works.
+    pub(super) preferred: Option<ServerIndex>,
 }
 
 impl PoolQueue {
@@ -92,12 +94,19 @@ impl PoolQueue {
                 .is_some_and(|view| view.algorithm == Algorithm::Source);
             let mut place = 0;
             while let Some(waiter) = waiters.get(place) {
-                let choice = shared.choose(&serving, self.pool, waiter.client, waiter.avoid);
+                let preferred = waiter.preferred.map(|server| ServerId { pool: self.pool, server });
+                let choice = preferred.map(|server| shared.choose_preferred(&serving, server));
+                let choice = match choice {
+                    None | Some(Choice::None) => {
+                        shared.choose(&serving, self.pool, waiter.client, waiter.avoid)
+                    }
+                    Some(choice) => choice,
+                };
                 let message = match choice {
                     Choice::Server(slot) => Message::Assigned(waiter.key, slot),
                     Choice::None => Message::Refused(waiter.key),
                     // It waits for some servers only: others behind it may want another one.
-                    Choice::Full if by_source || waiter.avoid.is_some() => {
+                    Choice::Full if by_source || waiter.avoid.is_some() || waiter.preferred.is_some() => {
                         place += 1;
                         continue;
                     }

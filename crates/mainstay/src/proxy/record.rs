@@ -12,6 +12,7 @@ use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 use mainstay_engine::serving::{FrontendLoad, PoolLoad, ServerLoad};
 use mainstay_engine::time::Instant as EngineInstant;
 
+use super::inspection::Denial;
 use super::shared::Slot;
 
 /// One connection's life so far.
@@ -73,6 +74,19 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// Rules refused it.
+    pub(super) fn deny(&mut self, denial: Denial) {
+        add(match denial {
+            Denial::Connection => &self.frontend.denied_connections,
+            Denial::Session => &self.frontend.denied_sessions,
+            Denial::Request => &self.frontend.denied_requests,
+        });
+        if denial == Denial::Request {
+            self.count(|pool| &pool.denied_requests, |_| None);
+        }
+        self.end(Termination::new(Cause::Proxy, Stage::Request));
     }
 
     /// It belongs to this pool from now on.

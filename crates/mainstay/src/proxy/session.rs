@@ -1,6 +1,7 @@
 //! One connection from a client: finds it a server, relays, and ends it.
 //!
-//! Owns [`Session`], the state machine up to the established connection; [`relaying`](super::relaying) has the rest.
+//! Owns [`Session`], the state machine up to the established connection: [`inspection`](super::inspection) asks the rules
+//! before a server is chosen, [`relaying`](super::relaying) has what follows.
 //!
 //! Nothing is read from the client before a server is connected, so a failed connect loses nothing and the next server
 //! gets it all. When no server can be reached, the client's connection is closed: it sees a reset if it has sent
@@ -15,6 +16,7 @@ use mainstay_engine::plan::{FrontendId, Plan, Pool, PoolId, ServerId, ServerInde
 use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 use nix::sys::epoll::EpollFlags;
 
+use super::inspection::{self, Denial, Inspection, Step, Subject};
 use super::queue::Waiter;
 use super::record::Record;
 use super::relay::Side;
@@ -28,6 +30,9 @@ use super::worker::{Socket, Tools};
 /// figure: a server that restarts needs about that long.
 const TURN_AROUND: Duration = Duration::from_secs(1);
 
+/// No pool has this index: a plan has far fewer.
+const NO_POOL: PoolId = PoolId(u16::MAX);
+
 /// One connection from a client.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -38,6 +43,10 @@ pub(super) struct Session {
     pool: PoolId,
     plan: Arc<Plan>,
     phase: Phase,
+    /// What rules say of it; `None` where there are none.
+    inspection: Option<Box<Inspection>>,
+    /// The server that rules or earlier connections chose for it, as long as it has not been tried.
+    preferred: Option<ServerIndex>,
     /// Connects that failed.
     failures: u32,
     /// The server of the latest of them.
@@ -56,6 +65,8 @@ pub(super) struct Session {
 enum Phase {
     /// No server yet.
     New,
+    /// Rules wait for what the client sends.
+    Inspecting,
     /// In the queue of its pool.
     Queued { deadline: Option<Instant> },
     /// Waits before it tries the same server again.
@@ -78,9 +89,13 @@ pub(super) enum Next {
 }
 
 impl Session {
-    pub(super) fn new(key: Key, accepted: Accepted, pool: PoolId, now: Instant) -> Self {
+    pub(super) fn new(key: Key, accepted: Accepted, now: Instant) -> Self {
         let Accepted { stream, client, at, frontend, plan, admission } = accepted;
         let record = Record::new(at, admission.frontend());
+        let section = plan.frontends.get(usize::from(frontend.0));
+        let pool = section.and_then(|section| section.pool).unwrap_or(NO_POOL);
+        let inspection =
+            inspection::is_needed(&plan, frontend).then(|| Box::new(Inspection::new(client, &stream)));
         Self {
             key,
             client: Side::new(stream, now),
@@ -89,6 +104,8 @@ impl Session {
             pool,
             plan,
             phase: Phase::New,
+            inspection,
+            preferred: None,
             failures: 0,
             avoid: None,
             pause: Duration::ZERO,
@@ -99,19 +116,83 @@ impl Session {
         }
     }
 
-    /// Looks for a server.
+    /// Asks the rules, if there are any, and looks for a server.
     pub(super) fn start(&mut self, tools: &mut Tools) -> Next {
+        if self.inspection.is_some() {
+            return self.inspect(tools);
+        }
         self.admission.begin_session(tools.clock);
-        if tools.watch(&self.client.stream, self.key, Socket::Client).is_err() {
-            self.record.end(Termination::new(Cause::Resource, Stage::Request));
+        if self.watch_client(tools).is_err() {
             return Next::Close;
         }
-        if let Some(view) = tools.serving().pools.get(usize::from(self.pool.0)) {
+        self.enter_pool(self.pool, tools);
+        self.begin_search(tools)
+    }
+
+    /// Asks the rules on, until they wait for something or have decided.
+    fn inspect(&mut self, tools: &mut Tools) -> Next {
+        loop {
+            let Some(inspection) = &mut self.inspection else { return self.begin_search(tools) };
+            let subject = Subject {
+                plan: &self.plan,
+                frontend: self.frontend,
+                stream: &self.client.stream,
+                ended: self.client.hung_up || self.client.failed,
+            };
+            match inspection.step(subject, tools) {
+                Step::Admit => {
+                    self.admission.begin_session(tools.clock);
+                    if self.watch_client(tools).is_err() {
+                        return Next::Close;
+                    }
+                }
+                Step::Enter(pool) => self.enter_pool(pool, tools),
+                Step::FindServer(server) => {
+                    self.preferred = server;
+                    self.phase = Phase::New;
+                    return self.begin_search(tools);
+                }
+                Step::Wait => {
+                    self.phase = Phase::Inspecting;
+                    return Next::Wait;
+                }
+                Step::Deny(denial) => return self.deny(denial),
+                Step::NoPool => {
+                    self.pool = NO_POOL;
+                    return self.give_up(tools);
+                }
+                Step::Gone => {
+                    self.client.failed = true;
+                    return self.leave(tools);
+                }
+            }
+        }
+    }
+
+    fn deny(&mut self, denial: Denial) -> Next {
+        self.record.deny(denial);
+        Next::Close
+    }
+
+    fn watch_client(&mut self, tools: &Tools) -> std::io::Result<()> {
+        let watched = tools.watch(&self.client.stream, self.key, Socket::Client);
+        if watched.is_err() {
+            self.record.end(Termination::new(Cause::Resource, Stage::Request));
+        }
+        watched
+    }
+
+    fn enter_pool(&mut self, pool: PoolId, tools: &Tools) {
+        self.pool = pool;
+        if let Some(view) = tools.serving().pools.get(usize::from(pool.0)) {
             self.record.enter_pool(&view.load, tools.clock);
         }
+    }
+
+    fn begin_search(&mut self, tools: &mut Tools) -> Next {
         // Others wait already: first come, first served.
         match tools.shared.queue(self.pool) {
-            Some(queue) if !queue.is_empty() => self.enter_queue(tools),
+            Some(queue) if !queue.is_empty() && self.preferred.is_none() => self.enter_queue(tools),
             _ => self.find_server(tools),
         }
     }
@@ -126,6 +207,7 @@ impl Session {
         }
         match self.phase {
             Phase::Relaying(_) => self.resume(tools),
+            Phase::Inspecting if !self.client_has_left() => self.inspect(tools),
             _ if self.client_has_left() => {
                 self.note_client_left(tools);
                 self.abandon(tools)
@@ -207,6 +289,7 @@ impl Session {
                 }
                 Next::Close
             }
+            Phase::Inspecting => self.inspect(tools),
             Phase::New => Next::Close,
         }
     }
@@ -215,6 +298,7 @@ impl Session {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::New => None,
+            Phase::Inspecting => self.inspection.as_ref().and_then(|inspection| inspection.deadline()),
             Phase::Queued { deadline } | Phase::Connecting { deadline, .. } => *deadline,
             Phase::TurnAround { deadline, .. } => Some(*deadline),
             Phase::Relaying(_) => self.silence().map(|(deadline, _)| deadline),
@@ -249,7 +333,21 @@ impl Session {
     /// Chooses servers until a connect is on its way, or there is something else to wait for.
     fn find_server(&mut self, tools: &mut Tools) -> Next {
         loop {
-            let choice = tools.shared.choose(&tools.serving(), self.pool, self.address, self.avoid);
+            let choice = match self.preferred.take() {
+                Some(server) => {
+                    let server = ServerId { pool: self.pool, server };
+                    match tools.shared.choose_preferred(&tools.serving(), server) {
+                        Choice::Full => {
+                            self.preferred = Some(server.server);
+                            Choice::Full
+                        }
+                        // It has gone down just now.
+                        Choice::None => continue,
+                        chosen => chosen,
+                    }
+                }
+                None => tools.shared.choose(&tools.serving(), self.pool, self.address, self.avoid),
+            };
             let slot = match choice {
                 Choice::Server(slot) => slot,
                 Choice::Full => return self.enter_queue(tools),
@@ -293,6 +391,9 @@ impl Session {
             }
             Phase::Connecting { slot, server, .. } if events.contains(EpollFlags::EPOLLOUT) => {
                 self.record.connect(tools.now);
+                if let Some(inspection) = &mut self.inspection {
+                    inspection.remember(slot.server.server, &tools.serving());
+                }
                 let mut server = Side::new(server, tools.now);
                 server.note(events);
                 self.client.active = tools.now;
@@ -373,7 +474,10 @@ impl Session {
         self.phase = Phase::Queued { deadline: timeout.and_then(|timeout| tools.now.checked_add(timeout)) };
         let (worker, client) = (self.admission.worker(), self.address);
         self.record.enter_queue(queue.length().saturating_add(1));
-        queue.enter(&tools.shared, Waiter { worker, key: self.key, client, avoid: self.avoid });
+        queue.enter(
+            &tools.shared,
+            Waiter { worker, key: self.key, client, avoid: self.avoid, preferred: self.preferred.take() },
+        );
         Next::Wait
     }
 
@@ -416,6 +520,7 @@ impl Session {
     fn stage(&self) -> Stage {
         match self.phase {
             Phase::Queued { .. } => Stage::Queue,
+            Phase::Inspecting => Stage::Request,
             Phase::New | Phase::TurnAround { .. } | Phase::Connecting { .. } => Stage::Connect,
             Phase::Relaying(_) => Stage::Data,
         }

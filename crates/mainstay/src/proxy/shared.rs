@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use mainstay_engine::balance::{self, Pick};
 use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId, ServerIndex};
 use mainstay_engine::serving::rate::Rate;
-use mainstay_engine::serving::{FrontendLoad, ServerLoad, Serving};
+use mainstay_engine::serving::{FrontendLoad, ServerLoad, ServerView, Serving};
 use mainstay_engine::time::Instant as EngineInstant;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -172,11 +172,26 @@ impl Shared {
 
     /// Takes a slot of this very server, for a pool that does not redispatch.
     pub(super) fn choose_again(self: &Arc<Self>, serving: &Serving, server: ServerId) -> Choice {
+        self.choose_this(serving, server, |view| view.selectable)
+    }
+
+    /// Takes a slot of the server that rules or earlier connections name; it need not be among those that new
+    /// connections choose from.
+    pub(super) fn choose_preferred(self: &Arc<Self>, serving: &Serving, server: ServerId) -> Choice {
+        self.choose_this(serving, server, |view| view.usable)
+    }
+
+    fn choose_this(
+        self: &Arc<Self>,
+        serving: &Serving,
+        server: ServerId,
+        fits: impl Fn(&ServerView) -> bool,
+    ) -> Choice {
         let view = serving.pools.get(usize::from(server.pool.0));
         let Some(chosen) = view.and_then(|view| view.servers.get(usize::from(server.server.0))) else {
             return Choice::None;
         };
-        if !chosen.selectable {
+        if !fits(chosen) {
             Choice::None
         } else if chosen.load.acquire(chosen.maxconn) {
             let (load, address) = (Arc::clone(&chosen.load), chosen.address);

@@ -188,10 +188,8 @@ impl Worker {
     }
 
     fn admit(&mut self, accepted: Accepted) {
-        let frontend = accepted.plan.frontends.get(usize::from(accepted.frontend.0));
-        let Some(pool) = frontend.map(|frontend| frontend.pool) else { return };
         let now = self.tools.now;
-        let key = self.sessions.insert(|key| Session::new(key, accepted, pool, now));
+        let key = self.sessions.insert(|key| Session::new(key, accepted, now));
         self.step(key, Session::start);
     }
 

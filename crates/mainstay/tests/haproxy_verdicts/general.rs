@@ -20,11 +20,8 @@ const DISAGREEMENTS: &[(&str, &str)] = &[
     ("tfo id 7", "HAProxy asks for `retry-on`, and mainstay does without both"),
     ("send-proxy", "a server that waits for a PROXY header gets none, so every connection would fail"),
     ("default_backend b\n option tcplog", "HAProxy misses `log`, and mainstay logs no connections"),
-    ("use_backend b if", "one frontend leads to one backend"),
-    ("tcp-request connection reject", "mainstay would let in what has to stay out"),
     ("monitor-uri", "what HAProxy ignores here is not acted on anywhere, and that is said"),
     ("stats enable", "what HAProxy ignores here is not acted on anywhere, and that is said"),
-    ("defaults\n acl", "an `acl` that nothing asks for does no harm"),
     (
         "default_backend b\nbackend b\n mode tcp\n server a",
         "a frontend that inherits `mode http` runs as tcp for its tcp backend",

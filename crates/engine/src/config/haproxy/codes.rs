@@ -76,3 +76,25 @@ pub const NO_BIND: &str = "H035";
 pub const INCOMPLETE_SECTION: &str = "H036";
 /// A name of something that is not there.
 pub const UNDEFINED_NAME: &str = "H037";
+/// A condition names an access list that is not defined above it.
+pub const UNDEFINED_ACL: &str = "H050";
+/// Nobody knows this sample or converter.
+pub const UNKNOWN_SAMPLE: &str = "H051";
+/// The arguments of a sample or converter are not what it takes.
+pub const SAMPLE_ARGUMENTS: &str = "H052";
+/// A pattern that the samples cannot be compared with.
+pub const BAD_PATTERN: &str = "H053";
+/// A condition that is not one.
+pub const BAD_CONDITION: &str = "H054";
+/// A test that never holds where it stands.
+pub const NEVER_MATCHES: &str = "H055";
+/// A rule looks at what clients send and does not wait for it.
+pub const NO_INSPECT_DELAY: &str = "H056";
+/// A stick table that is not there.
+pub const UNDEFINED_TABLE: &str = "H057";
+/// A rule stands below one that is asked after it.
+pub const RULE_ORDER: &str = "H058";
+/// A server that is not there.
+pub const UNDEFINED_SERVER: &str = "H059";
+/// A connection is counted under what its client sends, and nothing waits for that.
+pub const UNTIMELY_KEY: &str = "H060";

@@ -11,6 +11,7 @@ mod join;
 mod line;
 mod proxy;
 mod resolvers;
+mod rules;
 mod sections;
 mod server;
 mod stats_socket;
@@ -21,7 +22,7 @@ use crate::config::Surroundings;
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Kind, Section, Tree, Word, codes};
-use crate::plan::{Frontend, Pool, Resolver, RuntimeApi};
+use crate::plan::{Frontend, Pool, Resolver, RuntimeApi, Table};
 
 use line::recognise;
 use proxy::{Proxy, Settings};
@@ -45,6 +46,8 @@ pub struct Parts {
     pub pools: Vec<Pool>,
     /// [`Plan::resolvers`](crate::Plan::resolvers).
     pub resolvers: Vec<Resolver>,
+    /// [`Plan::tables`](crate::Plan::tables).
+    pub tables: Vec<Table>,
 }
 
 /// Makes the frontends and pools that all files together describe. Whatever is wrong goes to `diagnostics`; the parts

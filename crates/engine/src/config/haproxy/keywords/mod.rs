@@ -7,6 +7,7 @@ mod global;
 mod options;
 mod parameters;
 mod proxy;
+pub mod samples;
 mod sections;
 
 use crate::config::diagnostic::did_you_mean;

@@ -5,14 +5,15 @@
 use std::time::Duration;
 
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
-use crate::config::haproxy::{Kind, codes};
+use crate::config::haproxy::{Kind, Word, codes};
 use crate::config::lower::haproxy::bind::{Listen, settle};
 use crate::config::lower::haproxy::check::Patience;
 use crate::config::lower::haproxy::proxy::{Given, Mode, Proxy};
+use crate::config::lower::haproxy::rules::{Names, check_inheritance, has_table, lower_rules, lower_tables};
 use crate::config::lower::haproxy::{Parts, Reader};
 use crate::config::source::Span;
 use crate::limits;
-use crate::plan::{Algorithm, Frontend, Pool, PoolId, Server};
+use crate::plan::{Algorithm, Frontend, FrontendRules, Pool, PoolId, PoolRules, Server};
 
 /// Shorter time-outs cut watches: an idle one hears a bookmark about once a minute, but `kubectl exec` and `logs -f`
 /// may hear nothing for as long as their user thinks.
@@ -31,24 +32,34 @@ pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader
     check_http_options(proxies, reader.diagnostics);
     parts.pools = backs.iter().map(|proxy| lower_pool(proxy, reader)).collect();
     let mut used = vec![false; backs.len()];
-    let mut fronts: Vec<(&Proxy<'_>, PoolId, Vec<Listen>)> = Vec::new();
+    let mut fronts: Vec<(&Proxy<'_>, Option<PoolId>, Vec<Listen>)> = Vec::new();
     for front in proxies.iter().filter(|proxy| proxy.is_front() && !proxy.settings.disabled) {
-        let Some(back) = target(front, proxies, reader.diagnostics) else { continue };
-        let place = backs.iter().position(|other| std::ptr::eq(*other, back));
-        let Some((place, used)) = place.and_then(|place| Some((place, used.get_mut(place)?))) else {
-            continue;
-        };
-        *used = true;
-        check_modes(front, back, reader.diagnostics);
-        warn_of_cut_watches(front, back, reader.diagnostics);
-        let Ok(pool) = u16::try_from(place) else { continue };
+        let Some(default) = target(front, proxies, reader.diagnostics) else { continue };
+        let switches = front.switches().filter_map(|word| named_back(proxies, word));
+        let mut targets: Vec<&Proxy<'_>> = Vec::new();
+        for back in default.into_iter().chain(switches) {
+            if !targets.iter().any(|known| std::ptr::eq(*known, back)) {
+                targets.push(back);
+            }
+        }
+        let place = |back: &Proxy<'_>| backs.iter().position(|other| std::ptr::eq(*other, back));
+        for back in targets {
+            check_modes(front, back, reader.diagnostics);
+            if let Some(used) = place(back).and_then(|place| used.get_mut(place)) {
+                *used = true;
+                warn_of_cut_watches(front, back, reader.diagnostics);
+            }
+        }
+        let pool = default.and_then(place).and_then(|place| u16::try_from(place).ok()).map(PoolId);
         if !front.binds.is_empty() {
-            fronts.push((front, PoolId(pool), front.binds.clone()));
+            fronts.push((front, pool, front.binds.clone()));
         }
     }
     settle(&mut fronts.iter_mut().flat_map(|(_, _, binds)| binds).collect::<Vec<_>>());
+    let names: Vec<&Proxy<'_>> = fronts.iter().map(|(front, _, _)| *front).collect();
     parts.frontends =
         fronts.into_iter().map(|(proxy, pool, binds)| lower_frontend(proxy, pool, binds)).collect();
+    join_rules(proxies, &names, &backs, parts, reader);
     for (back, _) in backs.iter().zip(used).filter(|(_, used)| !used) {
         reader.diagnostics.push(Diagnostic::note(
             codes::UNUSED_BACKEND,
@@ -59,7 +70,36 @@ pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader
     check_limits(proxies, parts, reader.diagnostics);
 }
 
-fn lower_frontend(proxy: &Proxy<'_>, pool: PoolId, binds: Vec<Listen>) -> Frontend {
+/// Reads the rules of every proxy, and gives them to its frontend and its pool.
+fn join_rules(
+    proxies: &[Proxy<'_>],
+    fronts: &[&Proxy<'_>],
+    backs: &[&Proxy<'_>],
+    parts: &mut Parts,
+    reader: &mut Reader<'_, '_>,
+) {
+    let tables: Vec<&Proxy<'_>> = proxies.iter().filter(|proxy| has_table(proxy)).collect();
+    parts.tables = lower_tables(&tables, reader);
+    check_inheritance(proxies, reader.diagnostics);
+    for own in proxies {
+        let names = Names { own, proxies, fronts, backs, tables: &tables };
+        let (front, pool) = lower_rules(&names, reader);
+        let place = |among: &[&Proxy<'_>]| among.iter().position(|other| std::ptr::eq(*other, own));
+        if let Some(frontend) = place(fronts).and_then(|place| parts.frontends.get_mut(place)) {
+            frontend.rules = front;
+        }
+        if let Some(back) = place(backs).and_then(|place| parts.pools.get_mut(place)) {
+            back.rules = pool;
+        }
+    }
+}
+
+/// The backend of this name.
+fn named_back<'a, 'b>(proxies: &'b [Proxy<'a>], word: &Word) -> Option<&'b Proxy<'a>> {
+    proxies.iter().find(|proxy| proxy.is_back() && proxy.name.text == word.text)
+}
+
+fn lower_frontend(proxy: &Proxy<'_>, pool: Option<PoolId>, binds: Vec<Listen>) -> Frontend {
     let settings = &proxy.settings;
     Frontend {
         name: proxy.name.text.clone(),
@@ -70,6 +110,7 @@ fn lower_frontend(proxy: &Proxy<'_>, pool: PoolId, binds: Vec<Listen>) -> Fronte
         client_timeout: settings.timeouts.get("timeout client"),
         client_fin_timeout: settings.timeouts.get("timeout client-fin"),
         pool,
+        rules: FrontendRules::default(),
     }
 }
 
@@ -109,6 +150,7 @@ fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
         retries: settings.retries.unwrap_or(3),
         redispatch: settings.redispatch.unwrap_or(true),
         all_backups: settings.all_backups,
+        rules: PoolRules::default(),
     }
 }
 
@@ -134,12 +176,13 @@ fn check_names(proxies: &[Proxy<'_>], diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The proxy whose servers a frontend's connections go to. Where there is none, it is not started, and that is said.
+/// The proxy whose servers those connections go to that no rule sends elsewhere; `Some(None)` where there is none but
+/// rules. Where there are no rules either, it is not started, and that is said.
 fn target<'a, 'b>(
     front: &'b Proxy<'a>,
     proxies: &'b [Proxy<'a>],
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<&'b Proxy<'a>> {
+) -> Option<Option<&'b Proxy<'a>>> {
     if !front.has_bind && front.kind == Kind::Frontend {
         diagnostics.push(
             Diagnostic::warning(
@@ -150,11 +193,11 @@ fn target<'a, 'b>(
             .hint("add `bind *:6443`, or make it a `backend`"),
         );
     }
-    let word = front.use_backend.or(front.settings.default_backend.map(|given| given.value));
+    let word = front.settings.default_backend.map(|given| given.value);
     let back = match word {
         None => Some(front).filter(|front| front.is_back()),
         Some(word) => {
-            let found = proxies.iter().find(|proxy| proxy.is_back() && proxy.name.text == word.text);
+            let found = named_back(proxies, word);
             if found.is_none() && word.filled {
                 let names = proxies.iter().filter(|proxy| proxy.is_back());
                 let meant = did_you_mean(&word.text, names.map(|proxy| proxy.name.text.as_str()));
@@ -177,8 +220,11 @@ fn target<'a, 'b>(
             "it only shows a page; `mainstay status` shows the same"
         }
         Some(back) if !back.has_server => "it leads to no server",
-        Some(_) => return back,
+        Some(_) => return Some(back),
     };
+    if front.switches().next().is_some() {
+        return Some(None);
+    }
     diagnostics.push(
         Diagnostic::warning(
             codes::NOT_STARTED,

@@ -224,7 +224,8 @@ fn belongs(place: Place, kind: Kind, line: &Line<'_>, diagnostics: &mut Vec<Diag
     }
     let name = line.name;
     let hint = format!("it belongs in {}", place.name());
-    diagnostics.push(if kind == Kind::Defaults || name == "server" {
+    let of_frontends = ["tcp-request connection", "tcp-request session"].contains(&name);
+    diagnostics.push(if kind == Kind::Defaults || name == "server" || of_frontends {
         let message = format!("`{name}` cannot stand in `{section}`");
         Diagnostic::error(codes::NOT_ALLOWED_HERE, line.span, message).hint(hint)
     } else {

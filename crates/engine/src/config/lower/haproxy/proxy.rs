@@ -11,6 +11,7 @@ use crate::config::lower::haproxy::Reader;
 use crate::config::lower::haproxy::bind::{Listen, lower_bind};
 use crate::config::lower::haproxy::check::Rules;
 use crate::config::lower::haproxy::line::{Line, recognise};
+use crate::config::lower::haproxy::rules::is_rule;
 use crate::config::lower::haproxy::server::{Parameters, ServerLine};
 use crate::config::lower::haproxy::template::lower_template;
 use crate::config::source::Span;
@@ -48,6 +49,10 @@ pub(super) struct Settings<'a> {
     pub(super) timeouts: Timeouts,
     pub(super) rules: Rules<'a>,
     pub(super) parameters: Parameters<'a>,
+    /// Lines on conditions, rules and tables, in order: they are read when all proxies are known.
+    pub(super) rule_lines: Vec<Line<'a>>,
+    /// The `defaults` section that some of them come from.
+    pub(super) rules_from: Option<Span>,
     /// Options that need `mode http`.
     pub(super) http_options: Vec<Given<&'static str>>,
     /// Whether there would be a page of statistics.
@@ -103,8 +108,6 @@ pub(super) struct Proxy<'a> {
     pub(super) settings: Settings<'a>,
     pub(super) binds: Vec<Listen>,
     pub(super) servers: Vec<ServerLine<'a>>,
-    /// The target of the first `use_backend` without a condition.
-    pub(super) use_backend: Option<&'a Word>,
     /// Whether it has `bind` lines, however they came out.
     pub(super) has_bind: bool,
     /// Whether it has `server` lines, however they came out.
@@ -127,9 +130,16 @@ impl<'a> Settings<'a> {
     pub(super) fn of_defaults(section: &'a Section, base: Self, reader: &mut Reader<'_, '_>) -> Self {
         let mut settings = base;
         for statement in &section.statements {
-            if let Some(line) = recognise(PROXY, Kind::Defaults, statement, reader.diagnostics) {
-                settings.apply(&line, reader);
+            let Some(line) = recognise(PROXY, Kind::Defaults, statement, reader.diagnostics) else {
+                continue;
+            };
+            if line.name == "acl" || line.name.starts_with("tcp-request ") {
+                require_name(section, &line, reader.diagnostics);
             }
+            if line.name.starts_with("tcp-request ") && line.name != "tcp-request inspect-delay" {
+                settings.rules_from = Some(section.keyword.span);
+            }
+            settings.apply(&line, reader);
         }
         settings
     }
@@ -156,7 +166,7 @@ impl<'a> Settings<'a> {
             }
             "default-server" => self.parameters.apply(line.values, reader),
             name if name.starts_with("timeout ") => self.timeouts.set(line, reader.diagnostics),
-            name if name.starts_with("tcp-request ") => judge_rule(line, reader.diagnostics),
+            name if is_rule(name) => self.rule_lines.push(*line),
             _ => {
                 self.rules.apply(line, reader.diagnostics);
             }
@@ -198,23 +208,21 @@ impl<'a> Settings<'a> {
     }
 }
 
+/// As in HAProxy a `defaults` section with rules has a name, so that only those who ask for it get them.
+fn require_name(section: &Section, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    if section.header.first().is_none_or(|word| word.text == "from") {
+        let message = format!("`{}` cannot stand in a `defaults` section without a name", line.name);
+        diagnostics.push(
+            Diagnostic::error(codes::NOT_ALLOWED_HERE, line.span, message)
+                .related(section.keyword.span, "this section")
+                .hint("give it a name, and add `from NAME` to the sections that shall have these rules"),
+        );
+    }
+}
+
 fn is_other_algorithm(name: &str) -> bool {
     let start = name.split('(').next().unwrap_or_default();
     ["uri", "url_param", "hdr", "random", "rdp-cookie", "hash", "log-hash", "sticky"].contains(&start)
-}
-
-/// `tcp-request`: `accept` lets in what is let in anyway; everything else keeps something out or changes it.
-fn judge_rule(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    let Some(action) = line.values.first() else { return };
-    diagnostics.push(if action.text == "accept" {
-        let message = format!("`{} accept` has no effect: every connection is let in at once", line.name);
-        Diagnostic::note(codes::NO_EFFECT, line.whole(), message)
-    } else {
-        let message = format!("mainstay cannot do what `{} {}` asks for", line.name, action.text);
-        Diagnostic::error(codes::REFUSED, line.whole(), message)
-            .label("judges connections")
-            .hint("leave it out, or let a firewall do it")
-    });
 }
 
 impl<'a> Proxy<'a> {
@@ -232,7 +240,6 @@ impl<'a> Proxy<'a> {
             settings,
             binds: Vec::new(),
             servers: Vec::new(),
-            use_backend: None,
             has_bind: false,
             has_server: false,
         };
@@ -252,7 +259,6 @@ impl<'a> Proxy<'a> {
                     let servers = lower_template(&line, &proxy.settings.parameters, reader);
                     servers.into_iter().for_each(|server| proxy.add_server(server, reader));
                 }
-                "use_backend" => proxy.set_use_backend(&line, reader.diagnostics),
                 _ => proxy.settings.apply(&line, reader),
             }
         }
@@ -292,18 +298,9 @@ impl<'a> Proxy<'a> {
         }
     }
 
-    fn set_use_backend(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
-        match line.values {
-            [target] => self.use_backend = self.use_backend.or(Some(target)),
-            _ => diagnostics.push(
-                Diagnostic::error(
-                    codes::REFUSED,
-                    line.whole(),
-                    "mainstay cannot choose a backend by a condition: one frontend leads to one backend",
-                )
-                .label("depends on a condition")
-                .hint("give each backend a frontend with an address or a port of its own"),
-            ),
-        }
+    /// The backends that `use_backend` lines name.
+    pub(super) fn switches(&self) -> impl Iterator<Item = &'a Word> {
+        let lines = self.settings.rule_lines.iter().filter(|line| line.name == "use_backend");
+        lines.filter_map(|line| line.values.first())
     }
 }
