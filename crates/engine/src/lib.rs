@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod balance;
 pub mod config;
+pub mod endpoints;
 pub mod engine;
 pub mod event;
 pub mod health;
@@ -14,6 +15,7 @@ mod jitter;
 pub mod limits;
 pub mod peers;
 pub mod plan;
+pub mod proxy_protocol;
 pub mod resolve;
 pub mod rules;
 pub mod serving;

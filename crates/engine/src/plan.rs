@@ -10,6 +10,7 @@ mod group;
 pub mod hmac;
 mod notify;
 mod pool;
+mod proxy_header;
 mod resolver;
 mod router;
 mod routing;
@@ -30,6 +31,7 @@ pub use self::frontend::{Bind, Frontend};
 pub use self::group::SyncGroup;
 pub use self::notify::{Notify, NotifyFifo, NotifyScript};
 pub use self::pool::{Algorithm, Pool, Server};
+pub use self::proxy_header::{ProxyHeader, ProxyVersion};
 pub use self::resolver::{Hold, Lookup, NameServer, Resolver, ResolverId};
 pub use self::router::{
     AnnouncePolicy, Authentication, ChecksumForm, Delivery, Family, HardwareAddress, LinkSecret, Preempt,

@@ -28,6 +28,8 @@ mod language;
 mod mutations;
 #[path = "haproxy_verdicts/names.rs"]
 mod names;
+#[path = "haproxy_verdicts/proxy_headers.rs"]
+mod proxy_headers;
 #[path = "haproxy_verdicts/rules.rs"]
 mod rules;
 

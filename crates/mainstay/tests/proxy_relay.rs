@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod proxy_headers;
 mod proxy_rig;
 
 use std::io::{ErrorKind, Read, Write};

@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::plan::ProxyHeader;
+
 /// A repeated health check of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Where to connect.
     pub address: SocketAddr,
+    /// The PROXY header that comes first (`check-send-proxy`).
+    pub proxy_header: Option<ProxyHeader>,
     /// What to say and to expect once connected.
     pub kind: CheckKind,
     /// Whether the check speaks inside TLS.
@@ -90,6 +94,7 @@ impl Check {
         let interval = Duration::from_secs(2);
         Self {
             address,
+            proxy_header: None,
             kind: CheckKind::Connect,
             tls: None,
             interval,

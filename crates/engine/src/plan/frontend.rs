@@ -37,6 +37,8 @@ pub struct Bind {
     pub dual_stack: bool,
     /// Only connections that arrive on this interface.
     pub interface: Option<String>,
+    /// Whether connections start with a PROXY header (`accept-proxy`).
+    pub accept_proxy: bool,
 }
 
 impl Frontend {
@@ -59,6 +61,6 @@ impl Frontend {
 impl Bind {
     /// An address without anything further.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, dual_stack: false, interface: None }
+        Self { address, dual_stack: false, interface: None, accept_proxy: false }
     }
 }

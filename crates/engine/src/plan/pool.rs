@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::plan::{Check, Lookup, PoolRules};
+use crate::plan::{Check, Lookup, PoolRules, ProxyHeader};
 
 /// The servers of one endpoint and how a connection finds one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct Server {
     pub slow_start: Option<Duration>,
     /// Close its connections when it is marked down (`on-marked-down shutdown-sessions`).
     pub shutdown_sessions_when_down: bool,
+    /// The PROXY header that it expects on every connection (`send-proxy`).
+    pub proxy_header: Option<ProxyHeader>,
     /// How to find out whether it works; `None` trusts it.
     pub check: Option<Check>,
     /// It was removed while the daemon runs. Its place is kept, so that those of others stay what they are.
@@ -116,6 +118,7 @@ impl Server {
             maxqueue: None,
             slow_start: None,
             shutdown_sessions_when_down: false,
+            proxy_header: None,
             check: None,
             removed: false,
         }

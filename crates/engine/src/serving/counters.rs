@@ -217,6 +217,8 @@ pub struct FrontendLoad {
     pub denied_requests: AtomicU64,
     /// Connections that broke off before a backend was found for them (`ereq`).
     pub request_errors: AtomicU64,
+    /// Connections that did not start with the PROXY header that was expected, or not in time.
+    pub header_errors: AtomicU64,
     /// Bytes from clients (`bin`).
     pub bytes_in: AtomicU64,
     /// Bytes to clients (`bout`).
@@ -248,6 +250,7 @@ impl FrontendLoad {
             &self.denied_sessions,
             &self.denied_requests,
             &self.request_errors,
+            &self.header_errors,
             &self.bytes_in,
             &self.bytes_out,
         ]);

@@ -65,11 +65,11 @@ fn cases() -> Vec<(&'static str, String)> {
         ),
         front(
             "H013-refused",
-            "  bind :443 ssl crt /x.pem\n  bind unix@/run/x accept-proxy\n  use_backend %[req.ssl_sni]\n  tcp-request connection silent-drop\n  acl old path_beg /v1\n  use_backend masters if old\n  use_backend masters if METH_GET",
+            "  bind :443 ssl crt /x.pem\n  bind unix@/run/x accept-netscaler-cip 1\n  use_backend %[req.ssl_sni]\n  tcp-request connection silent-drop\n  acl old path_beg /v1\n  use_backend masters if old\n  use_backend masters if METH_GET",
         ),
         back(
             "H013-refused-servers",
-            "  server m2 192.0.2.12:6443 send-proxy\n  server m3 192.0.2.13\n  server m4 *:6443\n  source 192.0.2.1",
+            "  server m2 192.0.2.12:6443 socks4 192.0.2.9:1080\n  server m3 192.0.2.13\n  server m4 *:6443\n  source 192.0.2.1",
         ),
         back(
             "H014-value-count",

@@ -1,20 +1,23 @@
 //! Opens and closes the connections of checks, and names what goes wrong.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::health::check::CheckStatus;
+use mainstay_engine::plan::{Check, ProxyVersion};
+use mainstay_engine::proxy_protocol;
 use nix::errno::Errno;
 use socket2::SockRef;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::checks::Finding;
 
-/// Connects to `address`, no later than `deadline`.
-pub(super) async fn connect(address: SocketAddr, deadline: Instant) -> Result<TcpStream, Finding> {
-    match timeout_at(deadline, TcpStream::connect(address)).await {
+/// Connects to where `check` says, no later than `deadline`, and sends what comes before everything else.
+pub(super) async fn connect(check: &Check, deadline: Instant) -> Result<TcpStream, Finding> {
+    match timeout_at(deadline, open(check)).await {
         Err(_) => Err(Finding::new(CheckStatus::L4Tout, "no answer to a connect")),
         Ok(Err(error)) => Err(Finding::new(status_of(&error), words(&error))),
         Ok(Ok(stream)) => {
@@ -23,6 +26,19 @@ pub(super) async fn connect(address: SocketAddr, deadline: Instant) -> Result<Tc
             Ok(stream)
         }
     }
+}
+
+async fn open(check: &Check) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(check.address).await?;
+    if let Some(form) = &check.proxy_header {
+        // As HAProxy's: version 2 has a word for a connection of the balancer's own, version 1 says who is connected.
+        let endpoints = match form.version {
+            ProxyVersion::V1 => Some(Endpoints::new(stream.local_addr()?, stream.peer_addr()?)),
+            ProxyVersion::V2 => None,
+        };
+        stream.write_all(&proxy_protocol::encode(form, endpoints, None)).await?;
+    }
+    Ok(stream)
 }
 
 /// Makes the end of a connection that nothing was said on one RST, as HAProxy does: it leaves no TIME-WAIT here and no

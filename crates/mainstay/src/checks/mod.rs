@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 async fn carry_out(check: &Check, connector: Option<&Connector>) -> (Finding, Option<Box<dyn Stream>>) {
     // As with HAProxy, a connection is established when its TLS handshake is done.
     let established_by = Instant::now() + check.connect_timeout;
-    let stream = match connect::connect(check.address, established_by).await {
+    let stream = match connect::connect(check, established_by).await {
         Ok(stream) => stream,
         Err(finding) => return (finding, None),
     };
@@ -171,7 +171,10 @@ async fn carry_out(check: &Check, connector: Option<&Connector>) -> (Finding, Op
         };
     }
     if check.kind == CheckKind::Connect {
-        connect::reset_on_close(&stream);
+        // A header on its way needs an orderly end.
+        if check.proxy_header.is_none() {
+            connect::reset_on_close(&stream);
+        }
         return (Finding::new(CheckStatus::L4Ok, ""), None);
     }
     let mut stream = stream;

@@ -4,11 +4,12 @@
 //! sleeps until one ends.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::Plan;
 use mainstay_engine::rules::Frequency;
 use mainstay_engine::serving::FrontendLoad;
@@ -232,13 +233,16 @@ impl ListenerGate {
     }
 
     fn hand_over(&self, socket: Socket, address: SocketAddr, shared: &Arc<Shared>, plan: &Arc<Plan>) {
+        // The listener may stand for many addresses. It fails only for a connection that is gone already.
+        let Some(destination) = socket.local_addr().ok().and_then(|local| local.as_socket()) else { return };
+        let endpoints = Endpoints::new(address, destination);
         let admission = Admission::new(shared, &self.load, clock::now());
         let worker = admission.worker();
-        // An IPv4 client of a dual-stack listener is the same client as that of an IPv4 one.
-        let client: IpAddr = address.ip().to_canonical();
-        let (frontend, plan) = (self.listener.frontend, Arc::clone(plan));
+        let Listener { frontend, accept_proxy, .. } = self.listener;
+        let plan = Arc::clone(plan);
         let at = Instant::now();
-        let accepted = Accepted { stream: socket.into(), client, at, frontend, plan, admission };
+        let accepted =
+            Accepted { stream: socket.into(), endpoints, accept_proxy, at, frontend, plan, admission };
         shared.send(worker, Message::Accepted(accepted));
     }
 }

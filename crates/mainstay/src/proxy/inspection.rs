@@ -5,11 +5,12 @@
 //! buffer, so nothing is held for a connection that waits, and the server gets it all.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Instant;
 
+use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::{
-    FrontendId, Inspection as ContentRules, Plan, Pool, PoolId, ServerIndex, TableId,
+    ConnectionRule, FrontendId, Inspection as ContentRules, Plan, Pool, PoolId, ServerIndex, TableId,
 };
 use mainstay_engine::rules::{Context, Counters, Key, Outcome, Verdict, applies, key_of, verdict};
 use mainstay_engine::serving::Serving;
@@ -28,8 +29,8 @@ const STORES: usize = 8;
 /// How far a connection has come with the rules.
 #[derive(Debug)]
 pub(super) struct Inspection {
-    source: SocketAddr,
-    destination: Option<SocketAddr>,
+    endpoints: Endpoints,
+    awaits_header: bool,
     counters: Counters,
     stage: Stage,
     /// When the rules decide with what there is.
@@ -42,6 +43,8 @@ pub(super) struct Inspection {
 enum Stage {
     /// What comes with the connection itself.
     Connection,
+    /// Who says that it comes, once a PROXY header has said so.
+    Session,
     /// What the client sends, by the rules of its frontend.
     Frontend,
     /// Which pool.
@@ -55,6 +58,8 @@ enum Stage {
 /// What comes next for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// Its PROXY header has to come first; [`Inspection::introduce`] then, and go on.
+    Header,
     /// It is let in as a session: count it, and go on.
     Admit,
     /// It goes to this pool: count it there, and go on.
@@ -106,18 +111,21 @@ fn has_rules(pool: &Pool) -> bool {
 }
 
 impl Inspection {
-    /// For a connection of `client` that has just been accepted.
-    pub(super) fn new(client: IpAddr, stream: &TcpStream) -> Self {
-        // The port is gone with a client that has reset its connection already.
-        let port = stream.peer_addr().map_or(0, |address| address.port());
+    /// For a connection that has just been accepted.
+    pub(super) fn new(endpoints: Endpoints, awaits_header: bool) -> Self {
         Self {
-            source: SocketAddr::new(client, port),
-            destination: stream.local_addr().ok(),
+            endpoints,
+            awaits_header,
             counters: Counters::default(),
             stage: Stage::Connection,
             deadline: None,
             stores: Vec::new(),
         }
+    }
+
+    /// A PROXY header has come: these are its ends from now on.
+    pub(super) fn introduce(&mut self, endpoints: Endpoints) {
+        (self.endpoints, self.awaits_header) = (endpoints, false);
     }
 
     /// When the rules decide with what there is.
@@ -130,7 +138,7 @@ impl Inspection {
         let Some(section) = subject.plan.frontends.get(usize::from(subject.frontend.0)) else {
             return Step::NoPool;
         };
-        if self.stage == Stage::Connection {
+        if matches!(self.stage, Stage::Connection | Stage::Session) {
             return self.judge_connection(subject, tools);
         }
         let looks = match self.stage {
@@ -145,7 +153,7 @@ impl Inspection {
         let serving = tools.shared.serving.load();
         let complete = subject.ended || count >= BUFFER;
         match self.stage {
-            Stage::Connection => Step::Wait,
+            Stage::Connection | Stage::Session => Step::Wait,
             Stage::Frontend => {
                 match self.judge_content(&section.rules.content, received, complete, &serving, tools.now) {
                     Step::FindServer(_) => {
@@ -185,22 +193,33 @@ impl Inspection {
             return Step::NoPool;
         };
         let serving = tools.shared.serving.load();
-        for (rules, denial) in
-            [(&section.rules.connection, Denial::Connection), (&section.rules.session, Denial::Session)]
-        {
-            let mut counters = std::mem::take(&mut self.counters);
-            let context = Context { complete: true, ..self.context(None, &serving) };
-            let verdict = verdict(rules, &context, &mut counters);
-            self.counters = counters;
-            if verdict == Verdict::Reject {
-                return Step::Deny(denial);
+        // As in HAProxy, they are about whoever has connected, and those below about whom the header names.
+        if self.stage == Stage::Connection {
+            if self.rejects(&section.rules.connection, &serving) {
+                return Step::Deny(Denial::Connection);
             }
+            self.stage = Stage::Session;
+            if self.awaits_header {
+                return Step::Header;
+            }
+        }
+        if self.rejects(&section.rules.session, &serving) {
+            return Step::Deny(Denial::Session);
         }
         for counter in self.counters.iter().flatten() {
             counter.count_session(clock::now());
         }
         self.stage = Stage::Frontend;
         Step::Admit
+    }
+
+    /// Whether rules that look at nothing that was sent refuse it.
+    fn rejects(&mut self, rules: &[ConnectionRule], serving: &Serving) -> bool {
+        let mut counters = std::mem::take(&mut self.counters);
+        let context = Context { complete: true, ..self.context(None, serving) };
+        let verdict = verdict(rules, &context, &mut counters);
+        self.counters = counters;
+        verdict == Verdict::Reject
     }
 
     /// Asks the rules on what the client sends; `FindServer` is to go on.
@@ -284,8 +303,8 @@ impl Inspection {
 
     fn context<'a>(&'a self, received: Option<&'a [u8]>, serving: &'a Serving) -> Context<'a> {
         Context {
-            source: self.source,
-            destination: self.destination,
+            source: self.endpoints.client,
+            destination: Some(self.endpoints.destination),
             received,
             complete: false,
             serving,

@@ -30,6 +30,8 @@ pub struct Listeners {
 pub(super) struct Listener {
     pub(super) socket: Socket,
     pub(super) frontend: FrontendId,
+    /// Whether a PROXY header comes first.
+    pub(super) accept_proxy: bool,
 }
 
 impl Listeners {
@@ -42,7 +44,7 @@ impl Listeners {
             for bind in &section.binds {
                 let socket = listen(bind, backlog(plan, section))
                     .map_err(|source| BindError::new(plan, frontend, section, bind, source))?;
-                listeners.push(Listener { socket, frontend });
+                listeners.push(Listener { socket, frontend, accept_proxy: bind.accept_proxy });
             }
         }
         Ok(Self { plan: Arc::clone(plan), listeners })

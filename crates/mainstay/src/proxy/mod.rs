@@ -8,6 +8,7 @@
 //! The process must ignore SIGPIPE, as Rust programs do: a peer may be gone at any write.
 
 mod acceptor;
+mod header;
 mod holder;
 mod inspection;
 mod limit;

@@ -140,8 +140,13 @@ enum Written {
 }
 
 impl Relay {
-    pub(super) fn new() -> Self {
-        Self { pending: Pending::Nothing, window: WINDOW_FIRST, bulk: 0, talked: false }
+    /// `bytes` go to the sink before anything from the source.
+    pub(super) fn starting_with(bytes: Vec<u8>) -> Self {
+        let pending = match bytes.is_empty() {
+            true => Pending::Nothing,
+            false => Pending::Bytes(Box::new(Leftover { bytes, written: 0 })),
+        };
+        Self { pending, window: WINDOW_FIRST, bulk: 0, talked: false }
     }
 
     /// Whether something was read that has not been written.

@@ -30,8 +30,14 @@ pub(super) struct Relaying {
 }
 
 impl Relaying {
-    pub(super) fn new(server: Side, slot: Slot) -> Self {
-        Self { server, slot, to_server: Relay::new(), to_client: Relay::new() }
+    /// `first` goes to the server before anything from the client.
+    pub(super) fn new(server: Side, slot: Slot, first: Vec<u8>) -> Self {
+        Self {
+            server,
+            slot,
+            to_server: Relay::starting_with(first),
+            to_client: Relay::starting_with(Vec::new()),
+        }
     }
 
     /// Which server it is connected to.

@@ -7,15 +7,18 @@
 //! gets it all. When no server can be reached, the client's connection is closed: it sees a reset if it has sent
 //! something, because nobody read that, and an orderly end otherwise.
 
-use std::net::{IpAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::{FrontendId, Plan, Pool, PoolId, ServerId, ServerIndex};
+use mainstay_engine::proxy_protocol;
 use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 use nix::sys::epoll::EpollFlags;
 
+use super::header::{self, HEADER_PATIENCE, Received};
 use super::inspection::{self, Denial, Inspection, Step, Subject};
 use super::queue::Waiter;
 use super::record::Record;
@@ -38,7 +41,10 @@ const NO_POOL: PoolId = PoolId(u16::MAX);
 pub(super) struct Session {
     key: Key,
     client: Side,
-    address: IpAddr,
+    /// Who is connected to whom; what a PROXY header says, if there was one.
+    endpoints: Endpoints,
+    /// The name that a PROXY header passed on.
+    authority: Option<Box<[u8]>>,
     frontend: FrontendId,
     pool: PoolId,
     plan: Arc<Plan>,
@@ -47,6 +53,10 @@ pub(super) struct Session {
     inspection: Option<Box<Inspection>>,
     /// The server that rules or earlier connections chose for it, as long as it has not been tried.
     preferred: Option<ServerIndex>,
+    /// Whether a PROXY header has to come.
+    awaits_header: bool,
+    /// Whether the kernel reports what the client does.
+    watched: bool,
     /// Connects that failed.
     failures: u32,
     /// The server of the latest of them.
@@ -67,6 +77,8 @@ enum Phase {
     New,
     /// Rules wait for what the client sends.
     Inspecting,
+    /// Its PROXY header has not come yet.
+    Header { deadline: Option<Instant> },
     /// In the queue of its pool.
     Queued { deadline: Option<Instant> },
     /// Waits before it tries the same server again.
@@ -90,22 +102,25 @@ pub(super) enum Next {
 
 impl Session {
     pub(super) fn new(key: Key, accepted: Accepted, now: Instant) -> Self {
-        let Accepted { stream, client, at, frontend, plan, admission } = accepted;
+        let Accepted { stream, endpoints, accept_proxy, at, frontend, plan, admission } = accepted;
         let record = Record::new(at, admission.frontend());
         let section = plan.frontends.get(usize::from(frontend.0));
         let pool = section.and_then(|section| section.pool).unwrap_or(NO_POOL);
-        let inspection =
-            inspection::is_needed(&plan, frontend).then(|| Box::new(Inspection::new(client, &stream)));
+        let inspection = inspection::is_needed(&plan, frontend)
+            .then(|| Box::new(Inspection::new(endpoints, accept_proxy)));
         Self {
             key,
             client: Side::new(stream, now),
-            address: client,
+            endpoints,
+            authority: None,
             frontend,
             pool,
             plan,
             phase: Phase::New,
             inspection,
             preferred: None,
+            awaits_header: accept_proxy,
+            watched: false,
             failures: 0,
             avoid: None,
             pause: Duration::ZERO,
@@ -116,11 +131,19 @@ impl Session {
         }
     }
 
-    /// Asks the rules, if there are any, and looks for a server.
+    /// Asks the rules, if there are any, waits for what has to come first, and looks for a server.
     pub(super) fn start(&mut self, tools: &mut Tools) -> Next {
         if self.inspection.is_some() {
             return self.inspect(tools);
         }
+        if self.awaits_header {
+            return self.await_header(tools);
+        }
+        self.begin(tools)
+    }
+
+    /// Looks for a server where there are no rules.
+    fn begin(&mut self, tools: &mut Tools) -> Next {
         self.admission.begin_session(tools.clock);
         if self.watch_client(tools).is_err() {
             return Next::Close;
@@ -140,6 +163,7 @@ impl Session {
                 ended: self.client.hung_up || self.client.failed,
             };
             match inspection.step(subject, tools) {
+                Step::Header => return self.await_header(tools),
                 Step::Admit => {
                     self.admission.begin_session(tools.clock);
                     if self.watch_client(tools).is_err() {
@@ -174,12 +198,29 @@ impl Session {
         Next::Close
     }
 
+    /// Has the kernel report what the client does, once.
     fn watch_client(&mut self, tools: &Tools) -> std::io::Result<()> {
+        if self.watched {
+            return Ok(());
+        }
         let watched = tools.watch(&self.client.stream, self.key, Socket::Client);
+        self.watched = watched.is_ok();
         if watched.is_err() {
             self.record.end(Termination::new(Cause::Resource, Stage::Request));
         }
         watched
+    }
+
+    fn await_header(&mut self, tools: &Tools) -> Next {
+        if self.watch_client(tools).is_err() {
+            return Next::Close;
+        }
+        let frontend = self.plan.frontends.get(usize::from(self.frontend.0));
+        let timeout = frontend.and_then(|frontend| frontend.client_timeout);
+        let patience = timeout.map_or(HEADER_PATIENCE, |timeout| timeout.min(HEADER_PATIENCE));
+        self.phase = Phase::Header { deadline: tools.now.checked_add(patience) };
+        // Being watched, it is reported if it is here already.
+        Next::Wait
     }
 
     fn enter_pool(&mut self, pool: PoolId, tools: &Tools) {
@@ -207,6 +248,7 @@ impl Session {
         }
         match self.phase {
             Phase::Relaying(_) => self.resume(tools),
+            Phase::Header { .. } => self.receive_header(tools),
             Phase::Inspecting if !self.client_has_left() => self.inspect(tools),
             _ if self.client_has_left() => {
                 self.note_client_left(tools);
@@ -214,6 +256,40 @@ impl Session {
             }
             _ => Next::Wait,
         }
+    }
+
+    /// Looks for the PROXY header.
+    fn receive_header(&mut self, tools: &mut Tools) -> Next {
+        match header::receive(&self.client.stream, &mut tools.scratch) {
+            Received::Nothing if self.client.hung_up => self.refuse_header(Cause::Client),
+            Received::Nothing => Next::Wait,
+            // A client that looked whether somebody listens, and said nothing.
+            Received::Left => {
+                self.record.end(Termination::new(Cause::Client, Stage::Request));
+                Next::Close
+            }
+            Received::Broken => self.refuse_header(Cause::Proxy),
+            Received::Header(header) => {
+                self.endpoints = header.endpoints.unwrap_or(self.endpoints);
+                self.authority = header.authority.map(Vec::into_boxed_slice);
+                self.awaits_header = false;
+                self.phase = Phase::New;
+                match &mut self.inspection {
+                    Some(inspection) => {
+                        inspection.introduce(self.endpoints);
+                        self.inspect(tools)
+                    }
+                    None => self.begin(tools),
+                }
+            }
+        }
+    }
+
+    /// There is no PROXY header, and there will be none.
+    fn refuse_header(&mut self, cause: Cause) -> Next {
+        self.admission.frontend().header_errors.fetch_add(1, Ordering::Relaxed);
+        self.record.end(Termination::new(cause, Stage::Request));
+        Next::Close
     }
 
     /// Relays on.
@@ -289,6 +365,7 @@ impl Session {
                 }
                 Next::Close
             }
+            Phase::Header { .. } => self.refuse_header(Cause::ClientTimeout),
             Phase::Inspecting => self.inspect(tools),
             Phase::New => Next::Close,
         }
@@ -299,7 +376,9 @@ impl Session {
         match &self.phase {
             Phase::New => None,
             Phase::Inspecting => self.inspection.as_ref().and_then(|inspection| inspection.deadline()),
-            Phase::Queued { deadline } | Phase::Connecting { deadline, .. } => *deadline,
+            Phase::Header { deadline } | Phase::Queued { deadline } | Phase::Connecting { deadline, .. } => {
+                *deadline
+            }
             Phase::TurnAround { deadline, .. } => Some(*deadline),
             Phase::Relaying(_) => self.silence().map(|(deadline, _)| deadline),
         }
@@ -346,7 +425,9 @@ impl Session {
                         chosen => chosen,
                     }
                 }
-                None => tools.shared.choose(&tools.serving(), self.pool, self.address, self.avoid),
+                None => {
+                    tools.shared.choose(&tools.serving(), self.pool, self.endpoints.client.ip(), self.avoid)
+                }
             };
             let slot = match choice {
                 Choice::Server(slot) => slot,
@@ -397,7 +478,8 @@ impl Session {
                 let mut server = Side::new(server, tools.now);
                 server.note(events);
                 self.client.active = tools.now;
-                self.phase = Phase::Relaying(Box::new(Relaying::new(server, slot)));
+                let header = self.proxy_header(slot.server, tools);
+                self.phase = Phase::Relaying(Box::new(Relaying::new(server, slot, header)));
                 self.resume(tools)
             }
             other => {
@@ -472,7 +554,7 @@ impl Session {
         }
         let timeout = self.pool_section().and_then(|pool| pool.queue_timeout);
         self.phase = Phase::Queued { deadline: timeout.and_then(|timeout| tools.now.checked_add(timeout)) };
-        let (worker, client) = (self.admission.worker(), self.address);
+        let (worker, client) = (self.admission.worker(), self.endpoints.client.ip());
         self.record.enter_queue(queue.length().saturating_add(1));
         queue.enter(
             &tools.shared,
@@ -519,11 +601,21 @@ impl Session {
     /// How far it has come.
     fn stage(&self) -> Stage {
         match self.phase {
+            Phase::Header { .. } => Stage::Request,
             Phase::Queued { .. } => Stage::Queue,
             Phase::Inspecting => Stage::Request,
             Phase::New | Phase::TurnAround { .. } | Phase::Connecting { .. } => Stage::Connect,
             Phase::Relaying(_) => Stage::Data,
         }
+    }
+
+    /// What `server` wants to hear before the client's first byte.
+    fn proxy_header(&self, server: ServerId, tools: &Tools) -> Vec<u8> {
+        // Not the plan it was accepted under: the server may be newer.
+        let form = tools.serving().plan.server(server).and_then(|server| server.proxy_header);
+        form.map_or_else(Vec::new, |form| {
+            proxy_protocol::encode(&form, Some(self.endpoints), self.authority.as_deref())
+        })
     }
 
     fn pool_section(&self) -> Option<&Pool> {

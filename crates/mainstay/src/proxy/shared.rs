@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use mainstay_engine::balance::{self, Pick};
+use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId, ServerIndex};
 use mainstay_engine::serving::rate::Rate;
 use mainstay_engine::serving::{FrontendLoad, ServerLoad, ServerView, Serving};
@@ -125,7 +126,9 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
-    pub(super) client: IpAddr,
+    pub(super) endpoints: Endpoints,
+    /// Whether a PROXY header comes first.
+    pub(super) accept_proxy: bool,
     /// When it was accepted.
     pub(super) at: Instant,
     pub(super) frontend: FrontendId,

@@ -10,6 +10,7 @@ mod check;
 mod join;
 mod line;
 mod proxy;
+mod proxy_header;
 mod resolvers;
 mod rules;
 mod sections;

@@ -64,11 +64,12 @@ pub(super) const BIND: &[Keyword] = {
             Values::Word,
             "mainstay listens in the network namespace it was started in, with plain TCP",
         ),
-        refused(
+        acted_on(
             P,
             &["accept-proxy"],
             Values::Nothing,
-            "mainstay does not read PROXY headers, so servers would get them as data",
+            "no",
+            "connections start with a PROXY header, version 1 or 2, within 5 s and `timeout client`",
         ),
         refused(
             P,
@@ -218,14 +219,9 @@ pub(super) const SERVER: &[Keyword] = {
             P,
             &[
                 "no-ssl",
-                "no-send-proxy",
-                "no-send-proxy-v2",
-                "no-send-proxy-v2-ssl",
-                "no-send-proxy-v2-ssl-cn",
                 "no-agent-check",
                 "no-tfo",
                 "no-ssl-reuse",
-                "no-check-send-proxy",
                 "no-check-reuse-pool",
                 "no-check-sni-auto",
                 "no-sni-auto",
@@ -238,24 +234,40 @@ pub(super) const SERVER: &[Keyword] = {
             Values::Nothing,
             "it is so anyway",
         ),
-        refused(
+        acted_on(P, &["send-proxy"], Values::Nothing, "no", "sends a PROXY header of version 1 first"),
+        acted_on(P, &["send-proxy-v2"], Values::Nothing, "no", "sends a PROXY header of version 2 first"),
+        acted_on(
             P,
-            &["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl", "send-proxy-v2-ssl-cn"],
+            &["send-proxy-v2-ssl", "send-proxy-v2-ssl-cn"],
             Values::Nothing,
-            "it does not send PROXY headers, which the server waits for",
+            "no",
+            "the same, saying that the client spoke no TLS to us: mainstay does not terminate it",
         ),
-        no_effect(
+        acted_on(
             P,
-            &["proxy-v2-options", "set-proxy-v2-tlv-fmt"],
+            &["proxy-v2-options"],
             Values::Word,
-            "mainstay sends no PROXY headers",
+            "",
+            "what a header of version 2 has besides: crc32c, authority (from a header that came in), unique-id, ssl, \
+             cert-cn, cert-key, cert-sig, ssl-cipher",
         ),
-        not_yet(
+        acted_on(
             P,
-            &["check-send-proxy", "check-via-socks4"],
+            &["no-send-proxy", "no-send-proxy-v2", "no-send-proxy-v2-ssl", "no-send-proxy-v2-ssl-cn"],
             Values::Nothing,
-            "checks connect directly and say nothing before their request",
+            "",
+            "undoes what it names",
         ),
+        acted_on(
+            P,
+            &["check-send-proxy"],
+            Values::Nothing,
+            "with `send-proxy`, where checks go to the server's own address",
+            "checks start with a PROXY header of their own",
+        ),
+        acted_on(P, &["no-check-send-proxy"], Values::Nothing, "", "undoes `check-send-proxy`"),
+        not_yet(P, &["set-proxy-v2-tlv-fmt"], Values::Word, "headers have what `proxy-v2-options` says"),
+        not_yet(P, &["check-via-socks4"], Values::Nothing, "checks connect directly"),
         refused(
             P,
             &["socks4", "namespace", "tcp-md5sig"],

@@ -22,13 +22,14 @@ pub(super) struct Listen {
 /// The addresses of one line.
 pub(super) fn lower_bind(line: &Line<'_>, reader: &mut Reader<'_, '_>) -> Vec<Listen> {
     let Some((addresses, mut parameters)) = line.values.split_first() else { return Vec::new() };
-    let (mut interface, mut dual_stack) = (None, None);
+    let (mut interface, mut dual_stack, mut accept_proxy) = (None, None, false);
     while !parameters.is_empty() {
         let (parameter, length) = recognise_parameter(Place::Bind, parameters, reader.diagnostics);
         parameters = parameters.get(length..).unwrap_or_default();
         let Some(parameter) = parameter else { continue };
         match parameter.name {
             "interface" => interface = parameter.values.first().map(|word| word.text.clone()),
+            "accept-proxy" => accept_proxy = true,
             "v4v6" => dual_stack = Some(true),
             "v6only" => dual_stack = Some(false),
             _ => {}
@@ -70,7 +71,10 @@ pub(super) fn lower_bind(line: &Line<'_>, reader: &mut Reader<'_, '_>) -> Vec<Li
         let dual_stack = dual_stack.unwrap_or(ip == IpAddr::from([0_u16; 8])) && ip.is_ipv6();
         listens.extend(ports.map(|port| {
             let address = SocketAddr::new(ip, port);
-            Listen { bind: Bind { address, dual_stack, interface: interface.clone() }, explicit }
+            Listen {
+                bind: Bind { dual_stack, interface: interface.clone(), accept_proxy, ..Bind::new(address) },
+                explicit,
+            }
         }));
     }
     listens

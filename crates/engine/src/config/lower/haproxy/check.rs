@@ -258,6 +258,7 @@ impl<'a> Rules<'a> {
         };
         Some(Check {
             address,
+            proxy_header: own.checks_header(connect.is_none_or(|line| line.default)),
             kind: self.kind(),
             tls,
             interval,

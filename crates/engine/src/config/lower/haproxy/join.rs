@@ -13,7 +13,7 @@ use crate::config::lower::haproxy::rules::{Names, check_inheritance, has_table, 
 use crate::config::lower::haproxy::{Parts, Reader};
 use crate::config::source::Span;
 use crate::limits;
-use crate::plan::{Algorithm, Frontend, FrontendRules, Pool, PoolId, PoolRules, Server};
+use crate::plan::{Algorithm, Bind, Frontend, FrontendRules, Pool, PoolId, PoolRules, Server};
 
 /// Shorter time-outs cut watches: an idle one hears a bookmark about once a minute, but `kubectl exec` and `logs -f`
 /// may hear nothing for as long as their user thinks.
@@ -104,7 +104,13 @@ fn lower_frontend(proxy: &Proxy<'_>, pool: Option<PoolId>, binds: Vec<Listen>) -
     Frontend {
         name: proxy.name.text.clone(),
         id: proxy.number,
-        binds: binds.into_iter().map(|listen| listen.bind).collect(),
+        binds: binds
+            .into_iter()
+            .map(|listen| Bind {
+                accept_proxy: listen.bind.accept_proxy || settings.expects_header,
+                ..listen.bind
+            })
+            .collect(),
         maxconn: settings.maxconn,
         backlog: settings.backlog,
         client_timeout: settings.timeouts.get("timeout client"),

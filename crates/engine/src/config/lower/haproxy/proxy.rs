@@ -11,6 +11,7 @@ use crate::config::lower::haproxy::Reader;
 use crate::config::lower::haproxy::bind::{Listen, lower_bind};
 use crate::config::lower::haproxy::check::Rules;
 use crate::config::lower::haproxy::line::{Line, recognise};
+use crate::config::lower::haproxy::proxy_header::expects_header;
 use crate::config::lower::haproxy::rules::is_rule;
 use crate::config::lower::haproxy::server::{Parameters, ServerLine};
 use crate::config::lower::haproxy::template::lower_template;
@@ -44,6 +45,8 @@ pub(super) struct Settings<'a> {
     pub(super) retries: Option<u32>,
     pub(super) redispatch: Option<bool>,
     pub(super) all_backups: bool,
+    /// Whether connections start with a PROXY header.
+    pub(super) expects_header: bool,
     pub(super) disabled: bool,
     pub(super) default_backend: Option<Given<&'a Word>>,
     pub(super) timeouts: Timeouts,
@@ -166,6 +169,9 @@ impl<'a> Settings<'a> {
             }
             "default-server" => self.parameters.apply(line.values, reader),
             name if name.starts_with("timeout ") => self.timeouts.set(line, reader.diagnostics),
+            "tcp-request connection" if expects_header(line, reader.diagnostics) => {
+                self.expects_header = true;
+            }
             name if is_rule(name) => self.rule_lines.push(*line),
             _ => {
                 self.rules.apply(line, reader.diagnostics);

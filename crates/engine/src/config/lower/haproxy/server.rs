@@ -11,9 +11,10 @@ use crate::config::haproxy::{Word, codes};
 use crate::config::lower::haproxy::Reader;
 use crate::config::lower::haproxy::address::{self, Host};
 use crate::config::lower::haproxy::line::{Line, bad_value, missing, recognise_parameter};
+use crate::config::lower::haproxy::proxy_header::HeaderFlags;
 use crate::config::lower::haproxy::resolvers::Resolution;
 use crate::config::source::Span;
-use crate::plan::{Lookup, Server, Verify};
+use crate::plan::{Lookup, ProxyHeader, ProxyVersion, Server, Verify};
 
 /// What `global` says about whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,8 @@ pub(super) struct Parameters<'a> {
     pub(super) check_name: Option<&'a Word>,
     pub(super) verify_host: Option<&'a Word>,
     pub(super) alpn: Option<&'a Word>,
+    pub(super) header: HeaderFlags,
+    pub(super) check_header: bool,
     verify: Option<bool>,
     authority: Option<&'a Word>,
     weight: Option<u16>,
@@ -78,6 +81,9 @@ impl<'a> Parameters<'a> {
 
     fn set(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
         let word = line.values.first();
+        if self.header.set(line, diagnostics) {
+            return;
+        }
         let text = word.map_or("", |word| word.text.as_str());
         match line.name {
             "check" => self.check = true,
@@ -107,6 +113,8 @@ impl<'a> Parameters<'a> {
             "disabled" => self.disabled = true,
             "enabled" => self.disabled = false,
             "check-ssl" => self.check_tls = true,
+            "check-send-proxy" => self.check_header = true,
+            "no-check-send-proxy" => self.check_header = false,
             "no-check-ssl" => self.check_tls = false,
             "check-sni" => self.check_name = word,
             "verifyhost" => self.verify_host = word,
@@ -123,6 +131,14 @@ impl<'a> Parameters<'a> {
                 self.resolution.set(line, diagnostics);
             }
         }
+    }
+
+    /// The header that a check starts with. It is the server's unless the check goes elsewhere.
+    pub(super) fn checks_header(&self, as_server: bool) -> Option<ProxyHeader> {
+        let elsewhere = self.port.is_some() || self.address.is_some();
+        let header = self.header.header().filter(|_| self.check_header || !elsewhere);
+        let plain = self.check_header.then_some(ProxyHeader::new(ProxyVersion::V1));
+        header.or(plain).filter(|_| as_server)
     }
 
     /// Whom TLS believes; `None` if nobody can be, which was reported.
@@ -212,6 +228,7 @@ impl<'a> ServerLine<'a> {
             maxqueue: maxqueue.filter(|limit| *limit > 0),
             slow_start: slow_start.filter(|time| !time.is_zero()),
             shutdown_sessions_when_down: self.parameters.shutdown_sessions,
+            proxy_header: self.parameters.header.header(),
             check: None,
             removed: false,
         }
