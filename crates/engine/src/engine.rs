@@ -27,6 +27,7 @@ use crate::plan::{
 };
 use crate::resolve::{Answer, Move, Question, Resolve};
 use crate::serving::Serving;
+use crate::serving::termination::Cause;
 use crate::time::{Deadline, Instant, UnixTime};
 use crate::vrrp::Vrrp;
 use crate::vrrp::notify::Notification;
@@ -318,6 +319,8 @@ pub enum Output {
     ShutdownSessions {
         /// The server.
         server: ServerId,
+        /// Why: the server went down, or an operator wants it.
+        cause: Cause,
     },
     /// Answer an operator.
     Reply {

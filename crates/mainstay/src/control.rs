@@ -306,9 +306,9 @@ impl Control {
                         proxy.publish(serving);
                     }
                 }
-                Output::ShutdownSessions { server } => {
+                Output::ShutdownSessions { server, cause } => {
                     if let Some(proxy) = &self.proxy {
-                        proxy.shutdown_sessions(server);
+                        proxy.shutdown_sessions(server, cause);
                     }
                 }
                 Output::Reply { ticket, reply } => {

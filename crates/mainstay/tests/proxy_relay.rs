@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mainstay_engine::serving::termination::Cause;
 use proxy_rig::*;
 
 /// A server whose connections the test itself holds.
@@ -263,7 +264,7 @@ fn sessions_of_a_server_can_be_shut_down() {
     let rig = Rig::start(&[holding(b'a'), holding(b'b')], |_| {});
     let mut clients: Vec<_> = (0..20).map(|_| rig.connect()).collect();
     let names: Vec<_> = clients.iter_mut().map(read_byte).collect();
-    rig.proxy.shutdown_sessions(server_id(0));
+    rig.proxy.shutdown_sessions(server_id(0), Cause::Down);
     wait_until("the first server has no sessions", || rig.server(0).sessions() == 0);
     for (client, name) in clients.iter_mut().zip(names) {
         if name == Some(b'a') {

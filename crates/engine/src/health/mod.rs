@@ -30,6 +30,7 @@ use crate::jitter::Jitter;
 use crate::limits::FIRST_CHECKS;
 use crate::plan::{Plan, PoolId, Server, ServerId, ServerIndex};
 use crate::rules::SharedTable;
+use crate::serving::termination::Cause;
 use crate::serving::{Admittance, PoolView, Serving};
 use crate::time::{Deadline, Instant};
 
@@ -116,7 +117,7 @@ impl Health {
             self.publish(now);
         }
         if shutdown {
-            self.outputs.push_back(Output::ShutdownSessions { server: id });
+            self.outputs.push_back(Output::ShutdownSessions { server: id, cause: Cause::Down });
         }
         self.report(event);
         self.report_pool(&before, id.pool);

@@ -16,6 +16,7 @@ use crate::health::{Health, PoolHealth};
 use crate::limits::SERVERS_PER_POOL;
 use crate::plan::{Algorithm, Plan, Pool, PoolId, Server, ServerId, ServerIndex};
 use crate::serving::FrontendState;
+use crate::serving::termination::Cause;
 use crate::time::Instant;
 
 /// The heaviest a server can be.
@@ -82,8 +83,12 @@ impl Health {
         // The view comes first: no connection may choose the server after its sessions were closed.
         let before = Arc::clone(&self.serving);
         self.publish(now);
-        if order == ServerOrder::ShutdownSessions || (went && server.shutdown_sessions_when_down) {
-            self.outputs.push_back(Output::ShutdownSessions { server: id });
+        let cause = match order {
+            ServerOrder::ShutdownSessions => Some(Cause::Killed),
+            _ => (went && server.shutdown_sessions_when_down).then_some(Cause::Down),
+        };
+        if let Some(cause) = cause {
+            self.outputs.push_back(Output::ShutdownSessions { server: id, cause });
         }
         let (pool, server) = (pool.name.clone(), server.name.clone());
         self.tell(OperatorEvent::ServerChanged { pool, server, by, change });

@@ -5,14 +5,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mainstay_engine::endpoints::Endpoints;
-use mainstay_engine::plan::Plan;
+use mainstay_engine::plan::{FrontendId, Plan};
 use mainstay_engine::rules::Frequency;
-use mainstay_engine::serving::FrontendLoad;
+use mainstay_engine::serving::{Admittance, FrontendLoad, FrontendState};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -33,6 +34,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What `rate-limit sessions` counts in.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How long nothing is accepted after as many came in a second as may: a small part of the second.
+const RATE_PAUSE: Duration = Duration::from_millis(5);
+
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
 
@@ -46,7 +50,9 @@ pub(super) struct Acceptor {
     plan: Arc<Plan>,
     epoll: Epoll,
     gates: Vec<ListenerGate>,
-    /// When to accept again after [`PAUSE`].
+    /// What the gates are like, as of the view it is from.
+    admittance: Admittance,
+    /// When to accept again after [`PAUSE`] or [`RATE_PAUSE`].
     resume_at: Option<Instant>,
     /// How many connections each frontend has taken, for those that limit it.
     frequencies: Vec<Frequency>,
@@ -57,10 +63,24 @@ pub(super) struct Acceptor {
 /// One listener and whether it is open.
 #[derive(Debug)]
 struct ListenerGate {
-    listener: Listener,
+    /// `None` once its frontend is shut down.
+    listener: Option<Listener>,
+    frontend: FrontendId,
+    /// Whether a PROXY header comes first.
+    accept_proxy: bool,
     load: Arc<FrontendLoad>,
-    maxconn: u32,
+    /// Whether the kernel takes connections at all.
+    listening: bool,
+    /// Whether we take them off the kernel.
     open: bool,
+}
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    frontend: u32,
+    all: u32,
+    each_second: u32,
 }
 
 /// Why accepting stopped.
@@ -70,6 +90,8 @@ enum Stop {
     Done,
     /// A limit of connections is reached.
     Limit,
+    /// As many came in the last second as may.
+    Rate,
     /// The kernel ran out of something.
     Exhausted,
     /// The frontend has taken as many as it may, and takes the next one after this.
@@ -86,20 +108,24 @@ impl Acceptor {
         let serving = shared.serving.load();
         let mut gates = Vec::new();
         for (token, listener) in (0..).zip(listeners.listeners) {
-            let frontend = usize::from(listener.frontend.0);
+            let frontend = listener.frontend;
             epoll.add(&listener.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-            let maxconn = listeners
-                .plan
-                .frontends
-                .get(frontend)
-                .and_then(|frontend| frontend.maxconn)
-                .unwrap_or(u32::MAX);
-            let load = serving.frontends.get(frontend).map(Arc::clone).unwrap_or_default();
-            gates.push(ListenerGate { listener, load, maxconn, open: true });
+            let load = serving.frontends.get(usize::from(frontend.0)).map(Arc::clone).unwrap_or_default();
+            gates.push(ListenerGate {
+                accept_proxy: listener.accept_proxy,
+                listener: Some(listener),
+                frontend,
+                load,
+                listening: true,
+                open: true,
+            });
         }
         let frequencies = listeners.plan.frontends.iter().map(|_| Frequency::default()).collect();
+        // What the first view says otherwise is done with the first turn.
+        let admittance = Admittance::new(&listeners.plan);
         let (shared, plan) = (Arc::clone(shared), listeners.plan);
-        Ok(Self { shared, plan, epoll, gates, resume_at: None, frequencies, refilled_at: None })
+        let (resume_at, refilled_at) = (None, None);
+        Ok(Self { shared, plan, epoll, gates, admittance, resume_at, frequencies, refilled_at })
     }
 
     /// Accepts until the data plane stops. Returns early only if the kernel refuses to report events.
@@ -116,6 +142,9 @@ impl Acceptor {
             let now = Instant::now();
             let paused = self.resume_at.is_some_and(|at| at > now);
             let refilled = self.refilled_at.take_if(|at| *at <= now).is_some();
+            if woken {
+                self.follow_orders()?;
+            }
             if !paused && (woken || refilled || self.resume_at.take().is_some()) {
                 self.reopen()?;
             }
@@ -135,56 +164,109 @@ impl Acceptor {
         EpollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(EpollTimeout::MAX)
     }
 
-    /// Opens the listeners that were closed; one that is still at its limit closes again when its turn comes.
-    fn reopen(&mut self) -> nix::Result<()> {
+    /// Listens where the current view says so, and nowhere else.
+    fn follow_orders(&mut self) -> nix::Result<()> {
+        let serving = self.shared.serving.load();
+        if serving.admittance == self.admittance {
+            return Ok(());
+        }
+        self.admittance = serving.admittance.clone();
         for (token, gate) in (0..).zip(&mut self.gates) {
-            if !gate.open {
+            let frontend = self.admittance.frontends.get(usize::from(gate.frontend.0));
+            let state = frontend.map_or(FrontendState::Open, |frontend| frontend.state);
+            let Some(listener) = &gate.listener else { continue };
+            let listens = state == FrontendState::Open;
+            if gate.listening && !listens {
+                // The kernel would report a socket that does not listen without end.
+                self.epoll.delete(&listener.socket)?;
+            }
+            let turned = match (gate.listening, listens) {
+                (true, false) => listener.pause(),
+                (false, true) => listener.resume(),
+                _ => Ok(()),
+            };
+            if let Err(error) = turned {
+                let name =
+                    self.plan.frontends.get(usize::from(gate.frontend.0)).map_or("", |section| &section.name);
+                tracing::error!("a listener of {name} cannot be turned on or off: {error}");
+            }
+            if !gate.listening && listens {
+                self.epoll.add(&listener.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
                 gate.open = true;
-                self.epoll.modify(&gate.listener.socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+            }
+            gate.listening = listens;
+            if state == FrontendState::ShutDown {
+                gate.listener = None;
             }
         }
         Ok(())
     }
 
+    /// Opens the listeners that were closed; one that is still at its limit closes again when its turn comes.
+    fn reopen(&mut self) -> nix::Result<()> {
+        for (token, gate) in (0..).zip(&mut self.gates) {
+            let Some(listener) = gate.listener.as_ref().filter(|_| gate.listening && !gate.open) else {
+                continue;
+            };
+            gate.open = true;
+            self.epoll.modify(&listener.socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        }
+        Ok(())
+    }
+
+    fn bounds(&self, gate: &ListenerGate) -> Bounds {
+        let Admittance { maxconn, session_rate, frontends } = &self.admittance;
+        let most = self.shared.gate.maxconn;
+        let frontend = frontends.get(usize::from(gate.frontend.0)).and_then(|frontend| frontend.maxconn);
+        Bounds {
+            frontend: frontend.unwrap_or(u32::MAX),
+            all: maxconn.map_or(most, |maxconn| maxconn.get().min(most)),
+            each_second: session_rate.map_or(u32::MAX, NonZeroU32::get),
+        }
+    }
+
     fn accept(&mut self, index: usize) -> nix::Result<()> {
         let Some(gate) = self.gates.get(index).filter(|gate| gate.open) else { return Ok(()) };
-        let frontend = usize::from(gate.listener.frontend.0);
+        let (bounds, frontend) = (self.bounds(gate), usize::from(gate.frontend.0));
         let section = self.plan.frontends.get(frontend);
         let limit = section.and_then(|section| section.rules.sessions_per_second);
         let Some(frequency) = self.frequencies.get_mut(frontend) else { return Ok(()) };
         let mut pace = limit.map(|limit| (limit, frequency));
-        let mut stop = gate.accept(&self.shared, &self.plan, &mut pace);
+        let mut stop = gate.accept(bounds, &self.shared, &self.plan, &mut pace);
         if stop == Stop::Limit {
             // Look once more after saying so: a connection that ended in between woke nobody.
             self.shared.gate.wait();
-            stop = gate.accept(&self.shared, &self.plan, &mut pace);
+            stop = gate.accept(bounds, &self.shared, &self.plan, &mut pace);
         }
         match stop {
-            Stop::Done => {}
-            Stop::Limit => self.close(index)?,
+            Stop::Done => Ok(()),
+            Stop::Limit => self.close(index),
+            Stop::Rate => self.pause(RATE_PAUSE),
             Stop::TooFast(wait) => {
                 let at = Instant::now() + wait;
                 self.refilled_at = Some(self.refilled_at.map_or(at, |other| other.min(at)));
-                self.close(index)?;
+                self.close(index)
             }
             Stop::Exhausted => {
                 self.shared.counters.accept_pauses.fetch_add(1, Ordering::Relaxed);
-                self.resume_at = Some(Instant::now() + PAUSE);
-                for index in 0..self.gates.len() {
-                    self.close(index)?;
-                }
+                self.pause(PAUSE)
             }
         }
-        Ok(())
+    }
+
+    /// Accepts nothing for a while.
+    fn pause(&mut self, pause: Duration) -> nix::Result<()> {
+        self.resume_at = Some(Instant::now() + pause);
+        (0..self.gates.len()).try_for_each(|index| self.close(index))
     }
 
     /// Stops listening for connections; they wait in the backlog.
     fn close(&mut self, index: usize) -> nix::Result<()> {
         match self.gates.get_mut(index) {
-            Some(gate) if gate.open => {
-                gate.open = false;
+            Some(ListenerGate { listener: Some(listener), listening: true, open, .. }) if *open => {
+                *open = false;
                 let token = u64::try_from(index).unwrap_or(WAKE);
-                self.epoll.modify(&gate.listener.socket, &mut EpollEvent::new(EpollFlags::empty(), token))
+                self.epoll.modify(&listener.socket, &mut EpollEvent::new(EpollFlags::empty(), token))
             }
             _ => Ok(()),
         }
@@ -195,13 +277,15 @@ impl ListenerGate {
     /// Takes connections until there is a reason to stop.
     fn accept(
         &self,
+        bounds: Bounds,
         shared: &Arc<Shared>,
         plan: &Arc<Plan>,
         pace: &mut Option<(u32, &mut Frequency)>,
     ) -> Stop {
+        let Some(listener) = self.listener.as_ref().filter(|_| self.listening) else { return Stop::Done };
         for _ in 0..ACCEPTS {
-            if self.load.sessions.load(Ordering::Acquire) >= self.maxconn
-                || shared.gate.sessions.load(Ordering::Acquire) >= shared.gate.maxconn
+            if self.load.sessions.load(Ordering::Acquire) >= bounds.frontend
+                || shared.gate.sessions.load(Ordering::Acquire) >= bounds.all
             {
                 return Stop::Limit;
             }
@@ -210,7 +294,13 @@ impl ListenerGate {
             {
                 return Stop::TooFast(wait);
             }
-            match self.listener.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
+            // Connections, not what rules let in of them: workers judge later, and a burst would be in by then.
+            if bounds.each_second < u32::MAX
+                && shared.counters.connection_rate.per_second(clock::now()) >= bounds.each_second
+            {
+                return Stop::Rate;
+            }
+            match listener.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
                 Ok((socket, address)) => {
                     if let Some((_, frequency)) = pace {
                         frequency.count(SECOND, clock::now());
@@ -238,8 +328,7 @@ impl ListenerGate {
         let endpoints = Endpoints::new(address, destination);
         let admission = Admission::new(shared, &self.load, clock::now());
         let worker = admission.worker();
-        let Listener { frontend, accept_proxy, .. } = self.listener;
-        let plan = Arc::clone(plan);
+        let (frontend, accept_proxy, plan) = (self.frontend, self.accept_proxy, Arc::clone(plan));
         let at = Instant::now();
         let accepted =
             Accepted { stream: socket.into(), endpoints, accept_proxy, at, frontend, plan, admission };

@@ -32,6 +32,19 @@ pub(super) struct Listener {
     pub(super) frontend: FrontendId,
     /// Whether a PROXY header comes first.
     pub(super) accept_proxy: bool,
+    backlog: u32,
+}
+
+impl Listener {
+    /// Refuses connections, those in the backlog included. The port stays ours.
+    pub(super) fn pause(&self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Read)
+    }
+
+    /// Takes connections again.
+    pub(super) fn resume(&self) -> io::Result<()> {
+        self.socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))
+    }
 }
 
 impl Listeners {
@@ -42,9 +55,10 @@ impl Listeners {
         let mut listeners = Vec::new();
         for (frontend, section) in (0..).map(FrontendId).zip(&plan.frontends) {
             for bind in &section.binds {
-                let socket = listen(bind, backlog(plan, section))
+                let backlog = backlog(plan, section);
+                let socket = listen(bind, backlog)
                     .map_err(|source| BindError::new(plan, frontend, section, bind, source))?;
-                listeners.push(Listener { socket, frontend, accept_proxy: bind.accept_proxy });
+                listeners.push(Listener { socket, frontend, accept_proxy: bind.accept_proxy, backlog });
             }
         }
         Ok(Self { plan: Arc::clone(plan), listeners })

@@ -13,6 +13,7 @@ mod holder;
 mod inspection;
 mod limit;
 mod listener;
+mod listing;
 mod pipes;
 mod queue;
 mod record;
@@ -35,10 +36,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mainstay_engine::plan::ServerId;
 use mainstay_engine::serving::Serving;
+use mainstay_engine::serving::termination::Cause;
 
 use crate::clock;
 
 pub use listener::{BindError, Listeners};
+pub use listing::{Cursor, Page, SessionId, SessionInfo, SessionPhase};
 
 use acceptor::Acceptor;
 use queue::PoolQueue;
@@ -143,16 +146,20 @@ impl Proxy {
 
     /// Has all connections from now on, and those in queues, choose from this view.
     pub fn publish(&self, serving: Arc<Serving>) {
-        self.shared.serving.store(serving);
+        let before = self.shared.serving.swap(Arc::clone(&serving));
+        if before.admittance != serving.admittance {
+            self.shared.gate.wake.wake();
+        }
         for queue in &self.shared.queues {
             queue.serve(&self.shared);
         }
     }
 
-    /// Closes all connections of a server, soon. Those that are still connecting go elsewhere.
-    pub fn shutdown_sessions(&self, server: ServerId) {
+    /// Closes all connections of a server, soon. Those that are still connecting go elsewhere, unless an operator wants
+    /// them closed.
+    pub fn shutdown_sessions(&self, server: ServerId, cause: Cause) {
         for worker in 0..self.shared.mailboxes.len() {
-            self.shared.send(worker, Message::ShutdownSessions(server));
+            self.shared.send(worker, Message::ShutdownSessions(server, cause));
         }
     }
 

@@ -89,6 +89,16 @@ impl Record {
         self.end(Termination::new(Cause::Proxy, Stage::Request));
     }
 
+    /// How long ago the connection was accepted.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.accepted)
+    }
+
+    /// Bytes from the client and to it.
+    pub(super) const fn bytes(&self) -> (u64, u64) {
+        (self.bytes_in, self.bytes_out)
+    }
+
     /// It belongs to this pool from now on.
     pub(super) fn enter_pool(&mut self, load: &Arc<PoolLoad>, clock: EngineInstant) {
         load.begin_session(clock);

@@ -20,6 +20,7 @@ use nix::sys::epoll::EpollFlags;
 
 use super::header::{self, HEADER_PATIENCE, Received};
 use super::inspection::{self, Denial, Inspection, Step, Subject};
+use super::listing::{SessionId, SessionInfo, SessionPhase};
 use super::queue::Waiter;
 use super::record::Record;
 use super::relay::Side;
@@ -324,11 +325,15 @@ impl Session {
     }
 
     /// The connections of `server` shall be closed.
-    pub(super) fn handle_shutdown(&mut self, server: ServerId, tools: &mut Tools) -> Next {
+    pub(super) fn handle_shutdown(&mut self, server: ServerId, cause: Cause, tools: &mut Tools) -> Next {
         match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::Relaying(relaying) if relaying.server_id() == server => {
                 relaying.reset(&self.client);
-                self.record.end(Termination::new(Cause::Down, Stage::Data));
+                self.record.end(Termination::new(cause, Stage::Data));
+                Next::Close
+            }
+            Phase::Connecting { slot, .. } if slot.server == server && cause == Cause::Killed => {
+                self.record.end(Termination::new(cause, Stage::Connect));
                 Next::Close
             }
             // Nothing is lost yet: it can go elsewhere.
@@ -339,6 +344,52 @@ impl Session {
                 self.phase = other;
                 Next::Wait
             }
+        }
+    }
+
+    /// An operator wants it closed.
+    pub(super) fn handle_kill(&mut self, tools: &Tools) -> Next {
+        self.record.end(Termination::new(Cause::Killed, self.stage()));
+        if let Phase::Relaying(relaying) = &self.phase {
+            relaying.reset(&self.client);
+        }
+        self.abandon(tools)
+    }
+
+    /// Which one it is.
+    pub(super) fn id(&self) -> SessionId {
+        self.admission.number()
+    }
+
+    /// What can be seen of it.
+    pub(super) fn info(&self, now: Instant) -> SessionInfo {
+        let (phase, server, active) = match &self.phase {
+            Phase::New | Phase::Inspecting => (SessionPhase::Inspecting, None, self.client.active),
+            Phase::Queued { .. } => (SessionPhase::Queued, None, self.client.active),
+            Phase::TurnAround { server, .. } => (SessionPhase::TurnAround, Some(*server), self.client.active),
+            Phase::Connecting { slot, .. } => {
+                (SessionPhase::Connecting, Some(slot.server), self.client.active)
+            }
+            Phase::Relaying(relaying) => (
+                SessionPhase::Established,
+                Some(relaying.server_id()),
+                self.client.active.max(relaying.server.active),
+            ),
+        };
+        let (age, (bytes_in, bytes_out)) = (self.record.age(now), self.record.bytes());
+        SessionInfo {
+            id: self.id(),
+            frontend: self.frontend,
+            pool: self.pool,
+            server,
+            client: self.client.stream.peer_addr().ok(),
+            local: self.client.stream.local_addr().ok(),
+            phase,
+            age,
+            idle: now.saturating_duration_since(active),
+            expires: self.deadline().map(|deadline| deadline.saturating_duration_since(now)),
+            bytes_in,
+            bytes_out,
         }
     }
 

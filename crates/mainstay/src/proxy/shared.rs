@@ -14,10 +14,13 @@ use mainstay_engine::balance::{self, Pick};
 use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId, ServerIndex};
 use mainstay_engine::serving::rate::Rate;
+use mainstay_engine::serving::termination::Cause;
 use mainstay_engine::serving::{FrontendLoad, ServerLoad, ServerView, Serving};
 use mainstay_engine::time::Instant as EngineInstant;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::oneshot;
 
+use super::listing::{ListRequest, SessionId};
 use super::queue::PoolQueue;
 use super::slab::Key;
 
@@ -47,9 +50,10 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    fn begin_connection(&self, clock: EngineInstant) {
-        self.connections_total.fetch_add(1, Ordering::Relaxed);
+    /// Counts a connection, and numbers it.
+    fn begin_connection(&self, clock: EngineInstant) -> SessionId {
         self.connection_rate.add(1, clock);
+        SessionId(self.connections_total.fetch_add(1, Ordering::Relaxed).saturating_add(1))
     }
 
     fn begin_session(&self, clock: EngineInstant) {
@@ -119,7 +123,11 @@ pub(super) enum Message {
     /// A queued connection has no server left to wait for.
     Refused(Key),
     /// Close all connections of this server.
-    ShutdownSessions(ServerId),
+    ShutdownSessions(ServerId, Cause),
+    /// Tell of some connections.
+    List(ListRequest),
+    /// Close this connection, if it is here, and say whether it was.
+    Kill(SessionId, oneshot::Sender<bool>),
 }
 
 /// A connection on its way from the acceptor to a worker.
@@ -224,6 +232,7 @@ pub(super) struct Admission {
     shared: Arc<Shared>,
     frontend: Arc<FrontendLoad>,
     worker: usize,
+    number: SessionId,
 }
 
 impl Admission {
@@ -240,8 +249,8 @@ impl Admission {
         }
         shared.gate.sessions.fetch_add(1, Ordering::AcqRel);
         frontend.begin_connection(clock);
-        shared.counters.begin_connection(clock);
-        Self { shared: Arc::clone(shared), frontend: Arc::clone(frontend), worker }
+        let number = shared.counters.begin_connection(clock);
+        Self { shared: Arc::clone(shared), frontend: Arc::clone(frontend), worker, number }
     }
 
     /// Counts it as let in by the rules of its frontend.
@@ -253,6 +262,11 @@ impl Admission {
     /// The counters of its frontend.
     pub(super) fn frontend(&self) -> Arc<FrontendLoad> {
         Arc::clone(&self.frontend)
+    }
+
+    /// Its number among all connections of this daemon.
+    pub(super) fn number(&self) -> SessionId {
+        self.number
     }
 
     /// The worker it was given to.

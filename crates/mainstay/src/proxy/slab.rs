@@ -71,6 +71,14 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// The keys of the values in some places, and where they go on.
+    pub(super) fn page(&self, from: usize, places: usize) -> (Vec<Key>, Option<usize>) {
+        let until = from.saturating_add(places);
+        let keys = self.keys().skip_while(|key| (key.place as usize) < from);
+        let keys = keys.take_while(|key| (key.place as usize) < until).collect();
+        (keys, (until < self.entries.len()).then_some(until))
+    }
+
     /// The keys of all values.
     pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
         (0..).zip(&self.entries).filter_map(|(place, entry)| {
@@ -94,5 +102,9 @@ mod tests {
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get_mut(Key::from_bits(second.to_bits())), Some(&mut "second"));
         assert_eq!(slab.keys().collect::<Vec<_>>(), [second]);
+        let third = slab.insert(|_| "third");
+        assert_eq!(slab.page(0, 1), (vec![second], Some(1)));
+        assert_eq!(slab.page(1, 1), (vec![third], None));
+        assert_eq!(slab.page(2, 1), (vec![], None));
     }
 }

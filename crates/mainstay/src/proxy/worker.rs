@@ -20,6 +20,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::clock;
 
+use super::listing::{ListRequest, PAGE, SessionId};
 use super::pipes::Pipes;
 use super::session::{Next, Session};
 use super::shared::{Accepted, Message, Shared};
@@ -170,13 +171,34 @@ impl Worker {
                     self.step(key, |session, tools| session.handle_assigned(slot, tools));
                 }
                 Message::Refused(key) => self.step(key, |session, tools| session.handle_refused(tools)),
-                Message::ShutdownSessions(server) => {
+                Message::ShutdownSessions(server, cause) => {
                     for key in self.sessions.keys().collect::<Vec<_>>() {
-                        self.step(key, |session, tools| session.handle_shutdown(server, tools));
+                        self.step(key, |session, tools| session.handle_shutdown(server, cause, tools));
                     }
+                }
+                Message::List(request) => self.list(request),
+                Message::Kill(id, answer) => {
+                    // Who asked may have gone.
+                    let _ = answer.send(self.kill(id));
                 }
             }
         }
+    }
+
+    fn list(&mut self, request: ListRequest) {
+        let (keys, next) = self.sessions.page(request.place, PAGE);
+        let now = self.tools.now;
+        let sessions = keys.into_iter().filter_map(|key| Some(self.sessions.get_mut(key)?.info(now)));
+        // Who asked may have gone.
+        let _ = request.answer.send((sessions.collect(), next));
+    }
+
+    fn kill(&mut self, id: SessionId) -> bool {
+        let keys: Vec<Key> = self.sessions.keys().collect();
+        let is_it = |key: &Key| self.sessions.get_mut(*key).is_some_and(|session| session.id() == id);
+        let Some(key) = keys.into_iter().find(is_it) else { return false };
+        self.step(key, |session, tools| session.handle_kill(tools));
+        true
     }
 
     fn count_pipes(&self) {
