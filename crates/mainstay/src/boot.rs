@@ -86,7 +86,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
 
 /// Reads the configuration and says everything that is wrong with it.
 fn read_plan(args: &ConfigurationArgs) -> Result<Plan, String> {
-    let Configuration { findings, plan } = Configuration::read(args, Purpose::Run)?;
+    let Configuration { findings, plan, .. } = Configuration::read(args, Purpose::Run)?;
     for diagnostic in &findings.diagnostics {
         let line = diagnostics::short(&findings.sources, diagnostic);
         match diagnostic.level {

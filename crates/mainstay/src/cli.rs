@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use mainstay_engine::Plan;
 use mainstay_engine::admin::Status;
 use mainstay_engine::config::diagnostic::Level;
@@ -62,6 +62,8 @@ enum Command {
     HandOver(SocketArgs),
     /// End a handover: take part with the configured priority again
     Resume(SocketArgs),
+    /// Take a server out of service, put it back, or change its weight, until the daemon restarts
+    Server(ServerArgs),
     /// Rehearse faults on a whole cluster in network namespaces on this machine
     Lab(lab::LabArgs),
     /// Print the version
@@ -122,6 +124,35 @@ struct StatusArgs {
     socket: SocketArgs,
 }
 
+/// Options of `mainstay server`.
+#[derive(Debug, Args)]
+struct ServerArgs {
+    /// The server, with its pool: the sections and lines of haproxy.cfg
+    #[arg(value_name = "POOL/SERVER")]
+    server: String,
+    /// What to do with it
+    #[arg(value_enum)]
+    action: ServerAction,
+    /// For `weight`: 0 to 256, or a percentage of the configured one, such as 50%
+    #[arg(value_name = "N", required_if_eq("action", "weight"))]
+    value: Option<String>,
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+/// What can be done with a server.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ServerAction {
+    /// In service: it takes connections if it works
+    Ready,
+    /// No new connections; those it has stay, and checks go on
+    Drain,
+    /// No new connections and no checks; those it has stay
+    Maint,
+    /// Another share of new connections
+    Weight,
+}
+
 /// Where the daemon's admin socket is.
 #[derive(Debug, Args)]
 pub struct SocketArgs {
@@ -138,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => show_status(&args).into(),
         Command::HandOver(socket) => order(&socket, "hand-over").into(),
         Command::Resume(socket) => order(&socket, "resume").into(),
+        Command::Server(args) => change_server(&args).into(),
         Command::Lab(args) => lab::main(args),
         Command::Version => {
             print(&format!("mainstay {}\n", env!("CARGO_PKG_VERSION")));
@@ -150,7 +182,8 @@ fn check(args: &CheckArgs) -> Exit {
     if args.compare {
         return compare(args);
     }
-    let Configuration { findings, plan } = match Configuration::read(&args.configuration, Purpose::Check) {
+    let Configuration { findings, plan, .. } = match Configuration::read(&args.configuration, Purpose::Check)
+    {
         Ok(configuration) => configuration,
         Err(sentence) => return refuse(&sentence),
     };
@@ -233,6 +266,13 @@ fn show_status(args: &StatusArgs) -> Exit {
         print(&status::render(&status, wants_colour()));
     }
     Exit::Success
+}
+
+fn change_server(args: &ServerArgs) -> Exit {
+    let action = args.action.to_possible_value();
+    let action = action.as_ref().map_or("", |action| action.get_name());
+    let value = args.value.as_deref().unwrap_or_default();
+    order(&args.socket, &format!("server {} {action} {value}", args.server))
 }
 
 /// Sends a command whose answer is yes or no.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mainstay_engine::Plan;
 use mainstay_engine::config::diagnostic::{Diagnostic, Level};
+use mainstay_engine::config::lower::haproxy::Additions;
 use mainstay_engine::config::source::{SourceId, Sources};
 use mainstay_engine::config::{self, Host, KeyFile, Surroundings};
 use zeroize::Zeroizing;
@@ -65,6 +66,8 @@ pub struct Configuration {
     pub findings: Findings,
     /// Present exactly if no finding is an error.
     pub plan: Option<Plan>,
+    /// What servers that are added later are read with.
+    pub additions: Additions,
 }
 
 /// What a configuration is read for.
@@ -109,9 +112,10 @@ impl Configuration {
             runs_here: purpose == Purpose::Run,
         };
         diagnostics.extend(config::inspect(&sources, &keepalived, Some(&host), &surroundings()));
+        let additions = config::additions(&sources, &haproxy, &surroundings());
         let findings = Findings::new(sources, diagnostics);
         let plan = plan.filter(|_| findings.valid());
-        Ok(Self { findings, plan })
+        Ok(Self { findings, plan, additions })
     }
 }
 
@@ -134,7 +138,8 @@ pub fn compare(args: &ConfigurationArgs) -> Result<Findings, String> {
     Ok(Findings::new(sources, diagnostics))
 }
 
-fn surroundings() -> Surroundings<'static> {
+/// This machine, as configurations see it.
+pub fn surroundings() -> Surroundings<'static> {
     Surroundings {
         variable: &|name| std::env::var(name).ok(),
         resolve: &resolve,

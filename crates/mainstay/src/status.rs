@@ -283,7 +283,7 @@ fn mood(server: &ServerStatus) -> Mood {
     match server.state.as_str() {
         "up" => Mood::Good,
         "no check" => Mood::Fine,
-        "up, going down" => Mood::Changing,
+        "up, going down" | "drain" => Mood::Changing,
         _ => Mood::Bad,
     }
 }

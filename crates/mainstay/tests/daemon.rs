@@ -367,3 +367,40 @@ fn a_thread_caught_in_a_loop_ends_the_process_with_a_reason() {
     log.read_to_string(&mut said).expect("its log");
     assert!(said.contains("(SIGXCPU), which is a defect"), "{said}");
 }
+
+#[test]
+fn servers_are_taken_out_of_service_and_put_back() {
+    let place = Place::new("servers");
+    let port = free_port();
+    let (daemon, mut log) = place.start_with_log(port);
+    let server = |words: &[&str]| {
+        let mut arguments = vec!["server"];
+        arguments.extend(words);
+        arguments.extend(["--socket", &daemon.socket]);
+        let output = mainstay(&arguments).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    };
+    let state = || {
+        let status: serde_json::Value = serde_json::from_str(&daemon.ask(b"status\n")).expect("JSON");
+        let server = &status["pools"][0]["servers"][0];
+        (server["state"].as_str().unwrap_or_default().to_owned(), server["weight"].as_u64())
+    };
+    let done = (Some(0), String::new());
+    assert_eq!(server(&["servers/one", "maint"]), done);
+    assert_eq!(state().0, "maintenance");
+    let mut said = String::new();
+    while !said.contains("server servers/one is put in maintenance by an operator") {
+        assert!(log.read_line(&mut said).expect("text") > 0, "it did not say so: {said}");
+    }
+    assert_eq!(server(&["servers/one", "weight", "7"]), done);
+    assert_eq!(server(&["servers/one", "drain"]), done);
+    assert_ne!(state().0, "maintenance");
+    assert_eq!(state().1, Some(7));
+    assert_eq!(server(&["servers/one", "ready"]), done);
+    let refused = |reason: &str| (Some(1), format!("error: {reason}"));
+    assert_eq!(server(&["servers/two", "drain"]), refused("there is no such server in this pool"));
+    assert_eq!(server(&["two/one", "drain"]), refused("there is no such pool"));
+    assert_eq!(server(&["one", "drain"]), refused("a server is named POOL/SERVER, not `one`"));
+    assert_eq!(server(&["servers/one", "stop"]).0, Some(2));
+    assert_eq!(server(&["servers/one", "weight"]).0, Some(2));
+}

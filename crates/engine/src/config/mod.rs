@@ -101,6 +101,15 @@ pub fn load(
     ((!refused).then_some(plan), diagnostics)
 }
 
+/// What servers that are added while the daemon runs are read with: the same files as for [`load`].
+pub fn additions(
+    sources: &Sources,
+    haproxy: &[SourceId],
+    surroundings: &Surroundings<'_>,
+) -> lower::haproxy::Additions {
+    lower::haproxy::Additions::new(haproxy::read(sources, haproxy, surroundings.variable).0)
+}
+
 /// Holds keepalived.conf files, which are one configuration, against the machine they are to run on, or without one
 /// against themselves. What [`load`] says of them is not said again.
 pub fn inspect(

@@ -1,6 +1,7 @@
 //! How operators talk to a running daemon: a Unix socket, one line for each request and each answer.
 
 pub mod client;
+mod orders;
 pub mod protocol;
 pub mod server;
 

@@ -7,8 +7,10 @@ use mainstay_engine::admin::{Reply, Request};
 use mainstay_engine::config::diagnostic::did_you_mean;
 use serde_json::{Map, Value, json};
 
-/// The longest request: some times the longest command.
-pub const REQUEST_BYTES: usize = 256;
+use super::orders;
+
+/// The longest request: some times the longest command, with names of a pool and a server.
+pub const REQUEST_BYTES: usize = 1024;
 
 /// Every command: its name, what it asks, what it does.
 const COMMANDS: [(&str, Option<Request>, &str); 4] = [
@@ -21,6 +23,12 @@ const COMMANDS: [(&str, Option<Request>, &str); 4] = [
     ("resume", Some(Request::Resume), "end a hand-over: take part with the configured priority again"),
     ("help", None, "this list"),
 ];
+
+/// The command that takes words, and what it does.
+const WITH_WORDS: (&str, &str) = (
+    "server POOL/SERVER ready|drain|maint|weight N",
+    "take a server out of service, put it back, or change its weight, until the daemon ends",
+);
 
 /// What a line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +53,9 @@ pub fn parse(line: &[u8]) -> Result<Line, String> {
     }
     if let Some((_, request, _)) = COMMANDS.iter().find(|(name, ..)| *name == text) {
         return Ok(request.clone().map_or(Line::Help, Line::Request));
+    }
+    if let Some(rest) = text.strip_prefix("server ") {
+        return orders::server(rest.split_whitespace()).map(|order| Line::Request(Request::Order(order)));
     }
     let command = text.escape_debug();
     match did_you_mean(text, COMMANDS.iter().map(|(name, ..)| *name)) {
@@ -74,8 +85,9 @@ pub fn error(sentence: &str) -> String {
 
 /// The answer to `help`.
 pub fn help() -> String {
+    let commands = COMMANDS.iter().map(|(name, _, meaning)| (*name, *meaning)).chain([WITH_WORDS]);
     let commands: Map<String, Value> =
-        COMMANDS.iter().map(|(name, _, meaning)| ((*name).to_owned(), (*meaning).into())).collect();
+        commands.map(|(name, meaning)| (name.to_owned(), meaning.into())).collect();
     json!({ "commands": commands }).to_string()
 }
 
@@ -99,7 +111,11 @@ mod tests {
         assert_eq!(error(b"shutdown now"), "there is no command `shutdown now`; try `help`");
         assert_eq!(error(b"\x1b[2J"), "there is no command `\\u{1b}[2J`; try `help`");
         assert_eq!(error(b"\xff\xfe"), "a request is a line of UTF-8 text");
-        assert_eq!(error(&[b'a'; REQUEST_BYTES + 1]), "a request has at most 256 bytes");
+        assert_eq!(
+            error(b"server k8s"),
+            "`server` takes POOL/SERVER and one of ready, drain, maint and `weight N`"
+        );
+        assert_eq!(error(&[b'a'; REQUEST_BYTES + 1]), "a request has at most 1024 bytes");
     }
 
     #[test]

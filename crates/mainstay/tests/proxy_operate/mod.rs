@@ -1,5 +1,7 @@
 //! Orders of an operator, carried out by the engine and followed by a data plane under load.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,6 +4,7 @@
 //! keywords, `proxy` collects what a section says, `bind`, `server` and `check` make one part of the plan each, and
 //! `join` leads frontends to pools.
 
+mod addition;
 mod address;
 mod bind;
 mod check;
@@ -18,6 +19,8 @@ mod server;
 mod stats_socket;
 mod template;
 mod value;
+
+pub use addition::Additions;
 
 use crate::config::Surroundings;
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
