@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use mainstay_engine::config::diagnostic::Level;
+use mainstay_engine::config::lower::haproxy::Additions;
 use mainstay_engine::peers::PeerOptions;
 use mainstay_engine::{Engine, Plan};
 use tokio::runtime::{self, Runtime};
@@ -57,7 +58,8 @@ pub fn run(args: &RunArgs) -> Exit {
 }
 
 fn start(args: &RunArgs) -> Result<(), String> {
-    let plan = Arc::new(read_plan(&args.configuration)?);
+    let (plan, additions) = read_plan(&args.configuration)?;
+    let (plan, additions) = (Arc::new(plan), Arc::new(additions));
     resources::need_capabilities(&plan)?;
     resources::raise_descriptor_limit();
     // Before the threads: their stacks are then locked as they are used, not as a whole.
@@ -67,7 +69,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let runtime = service_threads().map_err(|error| format!("cannot start threads: {error}"))?;
     let (mailbox, inbox) = mailbox().map_err(|error| format!("cannot make a mailbox: {error}"))?;
     let control = make_control(&plan, &args.peers, &runtime, &mailbox, inbox, memory)?;
-    let answers = Arc::new(Answers::new(Arc::clone(&plan), control.proxy.clone(), mailbox.clone()));
+    let answers = Answers::new(Arc::clone(&plan), control.proxy.clone(), mailbox.clone(), additions);
+    let answers = Arc::new(answers);
     let stats_files = runtime_api::serve(stats_sockets, runtime.handle(), &answers)
         .map_err(|error| format!("cannot answer on the stats sockets: {error}"))?;
     let socket = socket
@@ -85,8 +88,8 @@ fn start(args: &RunArgs) -> Result<(), String> {
 }
 
 /// Reads the configuration and says everything that is wrong with it.
-fn read_plan(args: &ConfigurationArgs) -> Result<Plan, String> {
-    let Configuration { findings, plan, .. } = Configuration::read(args, Purpose::Run)?;
+fn read_plan(args: &ConfigurationArgs) -> Result<(Plan, Additions), String> {
+    let Configuration { findings, plan, additions } = Configuration::read(args, Purpose::Run)?;
     for diagnostic in &findings.diagnostics {
         let line = diagnostics::short(&findings.sources, diagnostic);
         match diagnostic.level {
@@ -101,7 +104,7 @@ fn read_plan(args: &ConfigurationArgs) -> Result<Plan, String> {
         return Err("there is nothing to do: the configuration has neither a frontend nor a virtual router"
             .to_owned());
     }
-    Ok(plan)
+    Ok((plan, additions))
 }
 
 fn service_threads() -> io::Result<Runtime> {

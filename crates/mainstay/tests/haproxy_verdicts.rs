@@ -32,6 +32,8 @@ mod names;
 mod proxy_headers;
 #[path = "haproxy_verdicts/rules.rs"]
 mod rules;
+#[path = "haproxy_verdicts/runtime_orders.rs"]
+mod runtime_orders;
 
 use cases::{cases, disagreements};
 

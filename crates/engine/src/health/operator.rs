@@ -170,13 +170,13 @@ impl Health {
         let place = place.ok_or(Refusal::NoFrontend)?;
         let now = self.serving.admittance.frontends.get(place).ok_or(Refusal::NoFrontend)?.state;
         let (state, change) = match (order, now) {
+            (FrontendOrder::Maxconn(maxconn), _) => (now, FrontendChange::Maxconn { maxconn }),
             (_, FrontendState::ShutDown) => return Err(Refusal::ShutDown),
             (FrontendOrder::Enable, FrontendState::Open) => return Err(Refusal::Enabled),
             (FrontendOrder::Disable, FrontendState::Disabled) => return Err(Refusal::Disabled),
             (FrontendOrder::Enable, _) => (FrontendState::Open, FrontendChange::Enabled),
             (FrontendOrder::Disable, _) => (FrontendState::Disabled, FrontendChange::Disabled),
             (FrontendOrder::Shutdown, _) => (FrontendState::ShutDown, FrontendChange::ShutDown),
-            (FrontendOrder::Maxconn(maxconn), _) => (now, FrontendChange::Maxconn { maxconn }),
         };
         self.admit(|admittance| {
             let Some(frontend) = admittance.frontends.get_mut(place) else { return };

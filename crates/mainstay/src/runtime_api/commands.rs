@@ -5,6 +5,7 @@
 use mainstay_engine::plan::Level;
 
 use super::Ask;
+use super::orders::{self, Task};
 use super::servers;
 use super::show;
 
@@ -26,6 +27,8 @@ pub(super) enum Run {
     Conversation(Talk),
     /// Answered from what is known.
     Answer(fn(&Ask, &[&str]) -> String),
+    /// Changes something; the error is the answer to what was not understood.
+    Order(fn(&[&str]) -> Result<Task, String>),
 }
 
 /// What a command changes about the conversation.
@@ -54,18 +57,115 @@ const fn answer(
     Command { name, level, usage, run: Run::Answer(run) }
 }
 
+const fn order(
+    name: &'static str,
+    usage: (&'static str, &'static str),
+    parse: fn(&[&str]) -> Result<Task, String>,
+) -> Command {
+    Command { name, level: Level::Admin, usage, run: Run::Order(parse) }
+}
+
 const fn talk(name: &'static str, usage: (&'static str, &'static str), talk: Talk) -> Command {
     Command { name, level: Level::User, usage, run: Run::Conversation(talk) }
 }
 
 /// Every command, in the order of `help`.
 pub(super) static COMMANDS: &[Command] = &[
+    order("add server", ("add server <bk>/<srv>", "create a new server"), orders::parse::add_server),
+    Command {
+        level: Level::Operator,
+        ..order(
+            "clear counters",
+            ("clear counters [all]", "clear max statistics counters (or all counters)"),
+            orders::parse::clear_maxima,
+        )
+    },
+    order("clear counters all", ("", ""), orders::parse::clear_all_counters),
+    order(
+        "del server",
+        ("del server <bk>/<srv>", "remove a dynamically added server"),
+        orders::parse::remove_server,
+    ),
+    order(
+        "disable agent",
+        ("disable agent <bk>/<srv>", "disable agent checks"),
+        orders::parse::disable_agent,
+    ),
+    order(
+        "disable frontend",
+        ("disable frontend <frontend>", "temporarily disable specific frontend"),
+        orders::parse::disable_frontend,
+    ),
+    order(
+        "disable health",
+        ("disable health <bk>/<srv>", "disable health checks"),
+        orders::parse::disable_health,
+    ),
+    order(
+        "disable server",
+        ("disable server <bk>/<srv>", "disable a server for maintenance (use 'set server' instead)"),
+        orders::parse::disable_server,
+    ),
+    order("enable agent", ("enable agent <bk>/<srv>", "enable agent checks"), orders::parse::enable_agent),
+    order(
+        "enable frontend",
+        ("enable frontend <frontend>", "re-enable specific frontend"),
+        orders::parse::enable_frontend,
+    ),
+    order(
+        "enable health",
+        ("enable health <bk>/<srv>", "enable health checks"),
+        orders::parse::enable_health,
+    ),
+    order(
+        "enable server",
+        ("enable server <bk>/<srv>", "enable a disabled server (use 'set server' instead)"),
+        orders::parse::enable_server,
+    ),
+    Command {
+        level: Level::User,
+        ..order(
+            "get weight",
+            ("get weight <bk>/<srv>", "report a server's current weight"),
+            orders::parse::get_weight,
+        )
+    },
     talk(
         "operator",
         ("operator", "lower the level of the current CLI session to operator"),
         Talk::Lower(Level::Operator),
     ),
+    order(
+        "set maxconn frontend",
+        ("set maxconn frontend <frontend> <value>", "change a frontend's maxconn setting"),
+        orders::parse::set_maxconn_frontend,
+    ),
+    order(
+        "set maxconn global",
+        ("set maxconn global <value>", "change the per-process maxconn setting"),
+        orders::parse::set_maxconn_global,
+    ),
+    order(
+        "set maxconn server",
+        ("set maxconn server <bk>/<srv>", "change a server's maxconn setting"),
+        orders::parse::set_maxconn_server,
+    ),
+    order(
+        "set rate-limit",
+        ("set rate-limit <setting> <value>", "change a rate limiting value"),
+        orders::parse::set_rate_limit,
+    ),
+    order(
+        "set server",
+        ("set server <bk>/<srv> [opts]", "change a server's state, weight, address or ssl"),
+        orders::parse::set_server,
+    ),
     talk("set timeout", ("set timeout [cli] <delay>", "change a timeout setting"), Talk::Timeout),
+    order(
+        "set weight",
+        ("set weight <bk>/<srv>", "change a server's weight (use 'set server' instead)"),
+        orders::parse::set_weight,
+    ),
     answer(
         "show backend",
         Level::User,
@@ -114,6 +214,21 @@ pub(super) static COMMANDS: &[Command] = &[
         Level::User,
         ("show version", "show version of the current process"),
         show::version,
+    ),
+    order(
+        "shutdown frontend",
+        ("shutdown frontend <frontend>", "stop a specific frontend"),
+        orders::parse::shutdown_frontend,
+    ),
+    order(
+        "shutdown session",
+        ("shutdown session [id]", "kill a specific session"),
+        orders::parse::shutdown_session,
+    ),
+    order(
+        "shutdown sessions server",
+        ("shutdown sessions server <bk>/<srv>", "kill sessions on a server"),
+        orders::parse::shutdown_sessions,
     ),
     talk("user", ("user", "lower the level of the current CLI session to user"), Talk::Lower(Level::User)),
     talk("help", ("help [<command>]", "list matching or all commands"), Talk::Help),
@@ -201,6 +316,8 @@ mod tests {
         assert_eq!(name(&["show", "cli", "level"]), Some(("show cli level", 0)));
         assert_eq!(name(&["show"]), None);
         assert_eq!(name(&["shutdown"]), None);
+        assert_eq!(name(&["shutdown", "sessions", "b/s"]), None);
+        assert_eq!(name(&["clear", "counters", "all"]), Some(("clear counters all", 0)));
     }
 
     #[test]

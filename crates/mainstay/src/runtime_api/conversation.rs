@@ -83,6 +83,10 @@ impl Conversation {
                 }
             }
             Run::Conversation(talk) => self.talk(*talk, arguments),
+            Run::Order(parse) => match parse(arguments) {
+                Ok(task) => self.answers.carry_out(&task).await,
+                Err(text) => text,
+            },
         }
     }
 
@@ -101,6 +105,7 @@ impl Conversation {
                 return format!("{name}\n");
             }
             Talk::Timeout => match arguments {
+                ["cli"] => return "Expects an integer value.\n".to_owned(),
                 ["cli", delay, ..] => match seconds(delay) {
                     Some(patience) => self.patience = patience,
                     None => return "Invalid timeout value.\n".to_owned(),

@@ -2,11 +2,12 @@
 //!
 //! Owns [`RuntimeApi`], which answers on the sockets of the plan. `sockets` binds them, `conversation` is the form of a
 //! conversation, `commands` the table of what can be asked; `show`, `statistics`, `info` and `servers` make the answers.
-//! All of them read the one snapshot that `mainstay status` shows.
+//! All of them read the one snapshot that `mainstay status` shows. `orders` is what changes something.
 
 mod commands;
 mod conversation;
 pub mod info;
+mod orders;
 mod servers;
 mod show;
 mod sockets;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use mainstay_engine::Plan;
 use mainstay_engine::admin::{Reply, Request, Status};
+use mainstay_engine::config::lower::haproxy::Additions;
 use mainstay_engine::plan::Level;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -43,6 +45,8 @@ pub struct Answers {
     plan: Arc<Plan>,
     proxy: Option<Arc<Proxy>>,
     mailbox: CommandBox,
+    /// What servers that are added are read with.
+    additions: Arc<Additions>,
     /// Threads of the data plane.
     workers: usize,
 }
@@ -56,10 +60,15 @@ struct Ask {
 
 impl Answers {
     /// Answers from the data plane and from the control thread.
-    pub fn new(plan: Arc<Plan>, proxy: Option<Arc<Proxy>>, mailbox: CommandBox) -> Self {
+    pub fn new(
+        plan: Arc<Plan>,
+        proxy: Option<Arc<Proxy>>,
+        mailbox: CommandBox,
+        additions: Arc<Additions>,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = plan.workers.map_or(cores, usize::from);
-        Self { plan, proxy, mailbox, workers }
+        Self { plan, proxy, mailbox, additions, workers }
     }
 
     /// The daemon at this moment.
