@@ -224,8 +224,12 @@ fn render_scripts(text: &mut String, scripts: &[ScriptStatus], paint: Paint) {
 
 fn render_frontends(text: &mut String, frontends: &[FrontendStatus]) {
     let rows = frontends.iter().map(|frontend| {
+        let name = match frontend.state.as_str() {
+            "open" => frontend.name.clone(),
+            state => format!("{} ({state})", frontend.name),
+        };
         vec![
-            Cell::left(&frontend.name),
+            Cell::left(&name),
             Cell::left(&frontend.binds.join(", ")),
             Cell::right(&frontend.sessions.to_string()),
             Cell::right(&frontend.sessions_max.to_string()),

@@ -3,6 +3,7 @@
 //! Owns [`Health::handle_order`] and [`Health::change_server`]. A change is in the view before it is told, and nothing
 //! here outlives the daemon.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -270,33 +271,9 @@ fn change(
             settings.maxconn = to;
             (from != to).then_some(ServerChange::Maxconn { from, to })
         }
-        ServerOrder::Address(..) | ServerOrder::NoAddress => {
-            let from = settings.address();
-            match order {
-                ServerOrder::Address(ip, port) => settings.set_address(Some(ip), port),
-                _ => settings.set_address(None, None),
-            }
-            let to = settings.address();
-            outcome = Outcome::Moved { from, to };
-            if from != to {
-                machine.check_again(now);
-            }
-            (from != to).then_some(ServerChange::Address { from, to })
-        }
-        ServerOrder::CheckAddress(ip, port) => {
-            let from = settings.check.as_ref().ok_or(Refusal::NoCheck)?.address;
-            if ip.is_some() {
-                settings.set_check_ip(ip);
-            }
-            if let Some(port) = port {
-                settings.set_check_port(Some(port).filter(|port| *port > 0));
-            }
-            let to = settings.check.as_ref().map_or(from, |check| check.address);
-            if from != to {
-                machine.check_again(now);
-            }
-            (from != to).then_some(ServerChange::CheckAddress { to })
-        }
+        ServerOrder::Address(ip, port) => return Ok(move_server((Some(ip), port), machine, settings, now)),
+        ServerOrder::NoAddress => return Ok(move_server((None, None), machine, settings, now)),
+        ServerOrder::CheckAddress(ip, port) => aim_checks((ip, port), machine, settings, now)?,
         ServerOrder::Health(health) => {
             machine.force(health, server, now).then_some(ServerChange::Health { health })
         }
@@ -314,6 +291,41 @@ fn change(
         }
     };
     Ok((outcome, change))
+}
+
+fn move_server(
+    (ip, port): (Option<IpAddr>, Option<u16>),
+    machine: &mut ServerHealth,
+    settings: &mut Settings,
+    now: Instant,
+) -> (Outcome, Option<ServerChange>) {
+    let from = settings.address();
+    settings.set_address(ip, port);
+    let to = settings.address();
+    if from != to {
+        machine.check_again(now);
+    }
+    (Outcome::Moved { from, to }, (from != to).then_some(ServerChange::Address { from, to }))
+}
+
+fn aim_checks(
+    (ip, port): (Option<IpAddr>, Option<u16>),
+    machine: &mut ServerHealth,
+    settings: &mut Settings,
+    now: Instant,
+) -> Result<Option<ServerChange>, Refusal> {
+    let from = settings.check.as_ref().ok_or(Refusal::NoCheck)?.address;
+    if ip.is_some() {
+        settings.set_check_ip(ip);
+    }
+    if let Some(port) = port {
+        settings.set_check_port(Some(port).filter(|port| *port > 0));
+    }
+    let to = settings.check.as_ref().map_or(from, |check| check.address);
+    if from != to {
+        machine.check_again(now);
+    }
+    Ok((from != to).then_some(ServerChange::CheckAddress { to }))
 }
 
 /// The weight that is asked for, of a server that was configured with `configured`.

@@ -272,7 +272,7 @@ mod tests {
         let mut writer = operator.try_clone().unwrap();
         // Fails somewhere on the way, when the daemon hangs up.
         let flood = thread::spawn(move || writer.write_all(&vec![b'a'; 16 << 20]));
-        assert_eq!(answer(&operator), error("a request has at most 256 bytes"));
+        assert_eq!(answer(&operator), error("a request has at most 1024 bytes"));
         assert_hung_up(&operator);
         assert!(flood.join().unwrap().is_err(), "the daemon read all of it");
     }

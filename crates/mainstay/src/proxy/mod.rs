@@ -194,14 +194,14 @@ impl Proxy {
     /// What it did so far.
     pub fn load(&self) -> ProxyLoad {
         let Shared { gate, counters, mailboxes, .. } = &*self.shared;
-        let now = clock::now();
+        let (now, serving) = (clock::now(), self.shared.serving.load());
         let traffic = || mailboxes.iter().map(|mailbox| &mailbox.traffic);
         ProxyLoad {
             sessions: gate.sessions.load(Ordering::Acquire),
             accept_pauses: counters.accept_pauses.load(Ordering::Relaxed),
             panics: counters.panics.load(Ordering::Relaxed),
             bytes_spliced: counters.bytes_spliced.load(Ordering::Relaxed),
-            maxconn: gate.maxconn,
+            maxconn: serving.admittance.maxconn.map_or(gate.maxconn, |set| set.get().min(gate.maxconn)),
             connections_total: counters.connections_total.load(Ordering::Relaxed),
             connection_rate: counters.connection_rate.per_second(now),
             connection_rate_max: counters.connection_rate.max(),
