@@ -206,7 +206,7 @@ global
         assert_eq!(refused("cp4 nowhere:6443").len(), 1);
         assert_eq!(refused("cp4 10.0.0.4:6443 weight 300"), ["`weight` must be from 0 to 256, not `300`"]);
         let dynamic = |word| vec![format!("'{word}' option is not accepted for dynamic server")];
-        assert_eq!(refused("cp4 10.0.0.4:6443 track k8s/cp1"), dynamic("track"));
+        assert!(refused("cp4 10.0.0.4:6443 track k8s/cp1").contains(&dynamic("track")[0]));
         assert!(refused("cp4 10.0.0.4:6443 init-addr none").contains(&dynamic("init-addr")[0]));
         assert!(!refused("cp4 $HOME:1").is_empty() && !refused("cp4 'x").is_empty());
         assert!(!refused("cp4").is_empty() && !refused("").is_empty());
