@@ -364,7 +364,9 @@ impl Session {
     /// What can be seen of it.
     pub(super) fn info(&self, now: Instant) -> SessionInfo {
         let (phase, server, active) = match &self.phase {
-            Phase::New | Phase::Inspecting => (SessionPhase::Inspecting, None, self.client.active),
+            Phase::New | Phase::Header { .. } | Phase::Inspecting => {
+                (SessionPhase::Inspecting, None, self.client.active)
+            }
             Phase::Queued { .. } => (SessionPhase::Queued, None, self.client.active),
             Phase::TurnAround { server, .. } => (SessionPhase::TurnAround, Some(*server), self.client.active),
             Phase::Connecting { slot, .. } => {
@@ -382,8 +384,8 @@ impl Session {
             frontend: self.frontend,
             pool: self.pool,
             server,
-            client: self.client.stream.peer_addr().ok(),
-            local: self.client.stream.local_addr().ok(),
+            client: Some(self.endpoints.client),
+            local: Some(self.endpoints.destination),
             phase,
             age,
             idle: now.saturating_duration_since(active),
