@@ -264,7 +264,7 @@ impl Machine {
                 assert!(!secret, "a password or a key is said: {said}");
                 assert!(!said.chars().any(char::is_control), "a terminal obeys {said:?}");
             }
-            Output::Publish(_) | Output::Reply { .. } | Output::Exit => {}
+            Output::Publish(_) | Output::Log(_) | Output::Reply { .. } | Output::Exit => {}
             Output::SendAdvert { .. }
             | Output::InstallRouting { .. }
             | Output::RemoveRouting { .. }

@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::health::Health;
 use crate::health::check::Verdict;
 use crate::health::order::{By, ServerOrder, Weight};
+use crate::logging::server_state::ServerLine;
 use crate::peers::reach::OwnReach;
 use crate::peers::view::{RouterView, View};
 use crate::peers::{PeerInput, PeerOptions, PeerOutput, Peers};
@@ -331,6 +332,8 @@ pub enum Output {
     },
     /// Say something.
     Event(Event),
+    /// Write a line where the logs of a pool go.
+    Log(ServerLine),
     /// Everything is handed over: end the process.
     Exit,
 }

@@ -13,6 +13,7 @@ pub mod event;
 pub mod health;
 mod jitter;
 pub mod limits;
+pub mod logging;
 pub mod peers;
 pub mod plan;
 pub mod proxy_protocol;

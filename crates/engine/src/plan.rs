@@ -8,6 +8,7 @@ mod condition;
 mod frontend;
 mod group;
 pub mod hmac;
+pub mod log;
 mod notify;
 mod pool;
 mod proxy_header;
@@ -60,6 +61,8 @@ pub struct Plan {
     pub spread_checks: u8,
     /// Where HAProxy's runtime API is answered.
     pub runtime_api: RuntimeApi,
+    /// The name of this host in what it logs.
+    pub log_hostname: log::LogHostname,
     /// Where clients connect. [`FrontendId`] is an index into this.
     pub frontends: Vec<Frontend>,
     /// Groups of servers. [`PoolId`] is an index into this.

@@ -140,6 +140,7 @@ impl Rig {
                     self.order.push("publish");
                 }
                 Output::ShutdownSessions { .. } => self.order.push("shutdown"),
+                Output::Log(_) => {}
                 Output::Event(event @ Event::Health(_)) => {
                     self.events.push((event.severity(), event.to_string()));
                     self.order.push("event");

@@ -318,6 +318,11 @@ impl Control {
                     }
                 }
                 Output::Event(event) => log::event(&event),
+                Output::Log(line) => {
+                    if let Some(proxy) = &self.proxy {
+                        proxy.log(line);
+                    }
+                }
                 Output::Exit => return false,
             }
         }

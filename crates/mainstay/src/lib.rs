@@ -24,5 +24,6 @@ pub mod runtime_api;
 pub mod scripts;
 pub mod signals;
 pub mod status;
+pub mod syslog;
 pub mod systemd;
 pub mod tracked;

@@ -24,6 +24,8 @@ mod cases;
 mod general;
 #[path = "haproxy_verdicts/language.rs"]
 mod language;
+#[path = "haproxy_verdicts/logs.rs"]
+mod logs;
 #[path = "haproxy_verdicts/mutations.rs"]
 mod mutations;
 #[path = "haproxy_verdicts/names.rs"]

@@ -97,12 +97,13 @@ const LONGEST_FUNCTION: usize = 70;
 const LONGEST_FILE: usize = 800;
 
 /// Functions that are longer, with the reason. Shorten one and take it off the list.
-const LONGER_FUNCTIONS: [(&str, &str); 2] = [
+const LONGER_FUNCTIONS: [(&str, &str); 3] = [
     (
         "crates/engine/tests/keepalived_config/diagnostics.rs cases",
         "a table, one line or two for each mistake",
     ),
     ("crates/engine/tests/haproxy_config/diagnostics.rs cases", "a table, one line or two for each mistake"),
+    ("crates/mainstay/src/runtime_api/info.rs fields", "a table, one entry for each field of HAProxy's"),
 ];
 
 #[test]

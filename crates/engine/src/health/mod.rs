@@ -24,11 +24,12 @@ use crate::health::availability::Availability;
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::event::HealthEvent;
 use crate::health::server::{Change, ServerHealth};
-use crate::health::settings::Settings;
+use crate::health::settings::{AdminState, Settings};
 use crate::health::view::PoolLoads;
 use crate::jitter::Jitter;
 use crate::limits::FIRST_CHECKS;
-use crate::plan::{Plan, PoolId, Server, ServerId, ServerIndex};
+use crate::logging::server_state;
+use crate::plan::{Plan, Pool, PoolId, Server, ServerId, ServerIndex};
 use crate::rules::SharedTable;
 use crate::serving::termination::Cause;
 use crate::serving::{Admittance, PoolView, Serving};
@@ -97,11 +98,12 @@ impl Health {
         let (Some(server), Some(machine)) = (pool.servers.get(index), health.servers.get_mut(index)) else {
             return;
         };
-        let check = verdict.to_string();
+        let (check, found) = (verdict.to_string(), verdict.clone());
         let change = machine.handle_verdict(server, attempt, verdict, &mut self.jitter, now);
         let (rise, fall) = server.check.as_ref().map_or((0, 0), |check| (check.rise, check.fall));
         let shutdown = change == Change::Down && server.shutdown_sessions_when_down;
         let (up, servers) = health.count();
+        let working = health.working(pool);
         let (pool, server) = (pool.name.clone(), server.name.clone());
         let event = match change {
             Change::Nothing => return,
@@ -120,6 +122,10 @@ impl Health {
             self.outputs.push_back(Output::ShutdownSessions { server: id, cause: Cause::Down });
         }
         self.report(event);
+        if matches!(change, Change::Up | Change::Down) {
+            let line = server_state::change(id, change == Change::Up, &found, working, &self.serving);
+            self.outputs.extend(line.map(Output::Log));
+        }
         self.report_pool(&before, id.pool);
     }
 
@@ -216,7 +222,10 @@ impl Health {
         let served = |serving: &Serving| serving.pools.get(index).is_some_and(has_server);
         let Some(name) = self.plan.pools.get(index).map(|pool| pool.name.clone()) else { return };
         match (served(before), served(&self.serving)) {
-            (true, false) => self.report(HealthEvent::PoolWithoutServer { pool: name }),
+            (true, false) => {
+                self.report(HealthEvent::PoolWithoutServer { pool: name });
+                self.outputs.extend(server_state::no_server(pool, &self.serving).map(Output::Log));
+            }
             (false, true) => self.report(HealthEvent::PoolServesAgain { pool: name }),
             (true, true) | (false, false) => {}
         }
@@ -242,6 +251,19 @@ impl Health {
 }
 
 impl PoolHealth {
+    /// How many servers could take connections, and how many backup servers.
+    fn working(&self, pool: &Pool) -> (usize, usize) {
+        let known = || pool.servers.iter().zip(&self.servers).zip(&self.settings);
+        let works = |settings: &Settings, machine: &ServerHealth| {
+            settings.admin == AdminState::Ready && settings.weight > 0 && machine.state().usable()
+        };
+        let count = |backup| {
+            let alike = known().filter(|((server, _), _)| server.backup == backup);
+            alike.filter(|((_, machine), settings)| works(settings, machine)).count()
+        };
+        (count(false), count(true))
+    }
+
     /// How many servers work, and how many there are, those in maintenance left out.
     fn count(&self) -> (usize, usize) {
         let states = || self.servers.iter().map(ServerHealth::state);

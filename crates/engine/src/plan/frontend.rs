@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::plan::log::Logging;
 use crate::plan::{FrontendRules, PoolId};
 
 /// A set of listening addresses whose connections go to one pool.
@@ -26,6 +27,8 @@ pub struct Frontend {
     pub pool: Option<PoolId>,
     /// The rules on its connections.
     pub rules: FrontendRules,
+    /// What is logged of its connections.
+    pub logging: Logging,
 }
 
 /// One listening address.
@@ -54,6 +57,7 @@ impl Frontend {
             client_fin_timeout: None,
             pool: Some(pool),
             rules: FrontendRules::default(),
+            logging: Logging::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::plan::log::Logging;
 use crate::plan::{Check, Lookup, PoolRules, ProxyHeader};
 
 /// The servers of one endpoint and how a connection finds one of them.
@@ -36,6 +37,8 @@ pub struct Pool {
     pub all_backups: bool,
     /// The rules on its connections.
     pub rules: PoolRules,
+    /// Where changes of its servers are logged.
+    pub logging: Logging,
 }
 
 /// How a pool chooses a server for a new connection.
@@ -100,6 +103,7 @@ impl Pool {
             redispatch: true,
             all_backups: false,
             rules: PoolRules::default(),
+            logging: Logging::default(),
         }
     }
 }

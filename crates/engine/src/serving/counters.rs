@@ -223,6 +223,8 @@ pub struct FrontendLoad {
     pub bytes_in: AtomicU64,
     /// Bytes to clients (`bout`).
     pub bytes_out: AtomicU64,
+    /// Lines it has logged (`%lc`).
+    pub lines_total: AtomicU64,
 }
 
 impl FrontendLoad {

@@ -108,6 +108,15 @@ fn cases() -> Vec<(&'static str, String)> {
             "H027-unresolved",
             "  server m2 control2.invalid:6443 check\n  server m3 control3.invalid:6443 init-addr libc,none",
         ),
+        front("H105-log-variable", "  log 127.0.0.1 local0\n  log-format \"%ci %bytes %CP\""),
+        front("H106-log-of-http", "  log 127.0.0.1 local0\n  log-format \"%ci %HM\""),
+        front("H107-log-syntax", "  log 127.0.0.1 local0\n  log-format \"100% of %{+Qci\""),
+        front("H108-log-sample", "  log 127.0.0.1 local0\n  log-format \"%[src] %[ssl_fc_sni]\""),
+        front("H109-no-log-target", "  option tcplog\n  log-format %ci"),
+        front(
+            "H015-log-lines",
+            "  log 127.0.0.1\n  log 127.0.0.1 local9\n  log /dev/log len 10 local0\n  log /dev/log sample 3:2 local0\n  log /dev/log format rfc local0\n  log stdout local0 loud\n  log fd@x local0\n  log ring@here local0\n  log /dev/log local0 info err x\n  no log /dev/log",
+        ),
         front("H028-needs-http", "  option httplog\n  option forwardfor"),
         front(
             "H029-not-started",

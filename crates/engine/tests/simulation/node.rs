@@ -373,7 +373,7 @@ impl Node {
             Output::Reply { .. } => {}
             Output::Exit => turn.exit = true,
             Output::Event(event) => turn.blames.extend(blame(&event)),
-            Output::Publish(_) | Output::Notify(_) => {}
+            Output::Publish(_) | Output::Notify(_) | Output::Log(_) => {}
             Output::InstallRouting { .. } | Output::RemoveRouting { .. } => panic!("there are no routes"),
             Output::StartCheck { .. } | Output::ShutdownSessions { .. } | Output::Resolve { .. } => {
                 panic!("there are no servers")

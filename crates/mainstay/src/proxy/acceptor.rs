@@ -329,7 +329,7 @@ impl ListenerGate {
         let admission = Admission::new(shared, &self.load, clock::now());
         let worker = admission.worker();
         let (frontend, accept_proxy, plan) = (self.frontend, self.accept_proxy, Arc::clone(plan));
-        let at = Instant::now();
+        let at = (Instant::now(), clock::wall());
         let accepted =
             Accepted { stream: socket.into(), endpoints, accept_proxy, at, frontend, plan, admission };
         shared.send(worker, Message::Accepted(accepted));

@@ -34,11 +34,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use mainstay_engine::logging::server_state::ServerLine;
 use mainstay_engine::plan::ServerId;
 use mainstay_engine::serving::Serving;
 use mainstay_engine::serving::termination::Cause;
 
 use crate::clock;
+use crate::syslog::Syslog;
 
 pub use listener::{BindError, Listeners};
 pub use listing::{Cursor, Page, SessionId, SessionInfo, SessionPhase};
@@ -94,6 +96,8 @@ pub struct ProxyLoad {
     pub pipes_used: u32,
     /// Pipes that wait for a session (`PipesFree`).
     pub pipes_free: u32,
+    /// Log lines that were not written (`DroppedLogs`).
+    pub dropped_logs: u64,
 }
 
 impl Proxy {
@@ -131,6 +135,7 @@ impl Proxy {
             stopping: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             counters: Counters::default(),
+            syslog: Syslog::start(&plan)?,
         });
 
         // From here on an error drops `proxy`, which stops what has been started.
@@ -153,6 +158,11 @@ impl Proxy {
         for queue in &self.shared.queues {
             queue.serve(&self.shared);
         }
+    }
+
+    /// Writes a line about a server where the logs of its pool go.
+    pub fn log(&self, line: ServerLine) {
+        self.shared.syslog.server(&self.shared.serving.load().plan, line);
     }
 
     /// Closes all connections of a server, soon. Those that are still connecting go elsewhere, unless an operator wants
@@ -193,7 +203,7 @@ impl Proxy {
 
     /// What it did so far.
     pub fn load(&self) -> ProxyLoad {
-        let Shared { gate, counters, mailboxes, .. } = &*self.shared;
+        let Shared { gate, counters, mailboxes, syslog, .. } = &*self.shared;
         let (now, serving) = (clock::now(), self.shared.serving.load());
         let traffic = || mailboxes.iter().map(|mailbox| &mailbox.traffic);
         ProxyLoad {
@@ -212,6 +222,7 @@ impl Proxy {
             bytes_rate: traffic().map(|own| u64::from(own.byte_rate.per_second(now)) * RATE_UNIT).sum(),
             pipes_used: traffic().map(|own| own.pipes_used.load(Ordering::Relaxed)).sum(),
             pipes_free: traffic().map(|own| own.pipes_free.load(Ordering::Relaxed)).sum(),
+            dropped_logs: syslog.dropped(),
         }
     }
 

@@ -3,22 +3,31 @@
 //! Owns [`Record`] and all counting that follows from it, by HAProxy's rules: what counts for a pool counts for the
 //! server, too, once there is one; the first failure of a connection is its cause of death; so is the first end.
 
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mainstay_engine::plan::ServerId;
+use mainstay_engine::endpoints::Endpoints;
+use mainstay_engine::logging::Connection;
+use mainstay_engine::plan::log::{Field, Logging};
+use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId};
 use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 use mainstay_engine::serving::{FrontendLoad, PoolLoad, ServerLoad};
-use mainstay_engine::time::Instant as EngineInstant;
+use mainstay_engine::time::{Instant as EngineInstant, UnixTime};
 
 use super::inspection::Denial;
-use super::shared::Slot;
+use super::shared::{Shared, Slot};
 
 /// One connection's life so far.
 #[derive(Debug)]
 pub(super) struct Record {
+    /// Who is connected to whom.
+    endpoints: Endpoints,
     accepted: Instant,
+    accepted_wall: UnixTime,
+    /// How many connections there were before it.
+    number: u64,
     frontend: Arc<FrontendLoad>,
     pool: Option<Membership>,
     /// The server it was last sent to; `None` as long as it waits for one.
@@ -38,13 +47,34 @@ pub(super) struct Record {
     end: Option<Termination>,
     bytes_in: u64,
     bytes_out: u64,
+    /// Its line has been written.
+    logged: bool,
 }
 
 /// A server that was chosen for it.
 #[derive(Debug)]
 struct Attempt {
     id: ServerId,
+    address: SocketAddr,
+    /// Where it is connected from, if a log asks for it.
+    source: Option<SocketAddr>,
     load: Arc<ServerLoad>,
+}
+
+/// What a line says beside what the record knows.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) plan: &'a Arc<Plan>,
+    pub(super) logging: &'a Logging,
+    pub(super) frontend: FrontendId,
+    pub(super) pool: PoolId,
+    pub(super) client: &'a TcpStream,
+    /// Whether the session counts as one of its server's still.
+    pub(super) holds_slot: bool,
+    /// Whether it has ended: it is no connection of its pool and server any more then, though it counts as one.
+    pub(super) over: bool,
+    pub(super) now: Instant,
 }
 
 /// One connection in its pool's count, for as long as it lives.
@@ -58,9 +88,16 @@ impl Drop for Membership {
 }
 
 impl Record {
-    pub(super) fn new(accepted: Instant, frontend: Arc<FrontendLoad>) -> Self {
+    pub(super) fn new(
+        endpoints: Endpoints,
+        (accepted, accepted_wall): (Instant, UnixTime),
+        frontend: Arc<FrontendLoad>,
+    ) -> Self {
         Self {
+            endpoints,
             accepted,
+            accepted_wall,
+            number: 0,
             frontend,
             pool: None,
             server: None,
@@ -73,11 +110,18 @@ impl Record {
             end: None,
             bytes_in: 0,
             bytes_out: 0,
+            logged: false,
         }
     }
 
-    /// Rules refused it.
+    /// A PROXY header has said who is connected to whom.
+    pub(super) fn introduce(&mut self, endpoints: Endpoints) {
+        self.endpoints = endpoints;
+    }
+
+    /// Rules refused it. As in HAProxy, there is no line about one that never was a session.
     pub(super) fn deny(&mut self, denial: Denial) {
+        self.logged |= denial != Denial::Request;
         add(match denial {
             Denial::Connection => &self.frontend.denied_connections,
             Denial::Session => &self.frontend.denied_sessions,
@@ -112,13 +156,21 @@ impl Record {
             self.count(|pool| &pool.chosen_total, |_| None);
             add(&slot.load.chosen_total);
         }
+        let queued = self.queued.filter(|_| before == Some(slot.server));
         self.leave_server(Some(slot.server));
         self.assign(slot, now, clock);
+        // One more try at the same server is part of connecting to it.
+        self.queued = queued.or(self.queued);
     }
 
     /// There is a server for it, whoever chose it.
     pub(super) fn assign(&mut self, slot: &Slot, now: Instant, clock: EngineInstant) {
-        self.server = Some(Attempt { id: slot.server, load: Arc::clone(&slot.load) });
+        self.server = Some(Attempt {
+            id: slot.server,
+            address: slot.address,
+            source: None,
+            load: Arc::clone(&slot.load),
+        });
         self.queued = Some(now.saturating_duration_since(self.accepted));
         if let Some(pool) = &self.pool {
             pool.0.last_session.set(clock);
@@ -224,6 +276,19 @@ impl Record {
         self.end.get_or_insert(how);
     }
 
+    /// It is the one with this number, counted from zero.
+    pub(super) fn number(&mut self, number: u64) {
+        self.number = number;
+    }
+
+    /// A connect to its server has begun on `stream`.
+    pub(super) fn begin_connect(&mut self, stream: &TcpStream, logging: &Logging) {
+        let asks = logging.formats().any(|format| format.needs(Field::is_source));
+        if let Some(server) = self.server.as_mut().filter(|_| asks) {
+            server.source = stream.local_addr().ok();
+        }
+    }
+
     /// It has ended: what can be known only now.
     pub(super) fn finish(&mut self, now: Instant) {
         let total = now.saturating_duration_since(self.accepted);
@@ -236,6 +301,81 @@ impl Record {
             {
                 times.add(queued, connect, total, chosen.load(Ordering::Relaxed));
             }
+        }
+    }
+
+    /// Logs that it begins, where the frontend has no format of its own for more.
+    pub(super) fn log_begin(&self, scene: &Scene<'_>) {
+        let logging = scene.logging;
+        if !logging.targets.is_empty() && logging.format.is_none() {
+            scene.shared.syslog.begin(scene.plan, self.report(scene, 0));
+        }
+    }
+
+    /// Logs that it has a server, where that is all that there is to log.
+    pub(super) fn log_connected(&mut self, scene: &Scene<'_>) {
+        if scene.logging.at_connect() {
+            self.log(scene);
+        }
+    }
+
+    /// Logs that it has ended.
+    pub(super) fn log_end(&mut self, scene: &Scene<'_>) {
+        let said_something = || self.bytes_in > 0 || scene.client.peek(&mut [0]).is_ok_and(|count| count > 0);
+        if !self.logged && (!scene.logging.skip_silent || said_something()) {
+            self.log(scene);
+        }
+    }
+
+    fn log(&mut self, scene: &Scene<'_>) {
+        let Logging { targets, format, skip_normal, .. } = scene.logging;
+        if targets.is_empty() || format.is_none() {
+            return;
+        }
+        let report = self.report(scene, self.frontend.lines_total.load(Ordering::Relaxed));
+        if *skip_normal && !report.is_remarkable() {
+            return;
+        }
+        add(&self.frontend.lines_total);
+        self.logged = true;
+        scene.shared.syslog.connection(scene.plan, report);
+    }
+
+    /// Everything a line can say.
+    fn report(&self, scene: &Scene<'_>, log_counter: u64) -> Connection {
+        let Scene { logging, holds_slot, over, now, .. } = *scene;
+        let server = self.server.as_ref();
+        let held = |held: bool| u32::from(held && over);
+        Connection {
+            frontend: scene.frontend,
+            pool: self.pool.as_ref().map(|_| scene.pool),
+            server: server.map(|server| server.id),
+            client: self.endpoints.client,
+            destination: Some(self.endpoints.destination),
+            source: server.and_then(|server| server.source),
+            target: server.map(|server| server.address),
+            accepted: self.accepted_wall,
+            queued: self.queued,
+            connected: self.connected,
+            total: now.saturating_duration_since(self.accepted),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            termination: self.end,
+            unfinished: logging.early,
+            retries: self.retries,
+            redispatched: self.redispatched,
+            process_connections: scene.shared.gate.sessions.load(Ordering::Relaxed),
+            frontend_connections: self.frontend.sessions.load(Ordering::Relaxed),
+            backend_connections: self
+                .pool
+                .as_ref()
+                .map_or(0, |pool| pool.0.sessions.load(Ordering::Relaxed).saturating_sub(held(true))),
+            server_connections: server
+                .map_or(0, |server| server.load.sessions().saturating_sub(held(holds_slot))),
+            server_queue: 0,
+            backend_queue: self.queue_position,
+            request_counter: self.number,
+            log_counter,
         }
     }
 

@@ -6,7 +6,8 @@
 //! - A server that breaks off (RST, or the kernel gave it up): the client gets everything that was received before, then
 //!   a reset. HAProxy sends an orderly end here, which a client can take for a complete answer.
 //! - A client that breaks off: the server gets what it takes at once, then a reset. Nobody waits for an answer.
-//! - A time-out closes both sides, as in HAProxy.
+//! - A time-out closes both sides. HAProxy closes its own direction, and waits for a server that does not answer an end
+//!   until that one runs out of time, too.
 
 use std::time::Instant;
 

@@ -22,7 +22,7 @@ use super::header::{self, HEADER_PATIENCE, Received};
 use super::inspection::{self, Denial, Inspection, Step, Subject};
 use super::listing::{SessionId, SessionInfo, SessionPhase};
 use super::queue::Waiter;
-use super::record::Record;
+use super::record::{Record, Scene};
 use super::relay::Side;
 use super::relaying::Relaying;
 use super::shared::{Accepted, Admission, Choice, Slot};
@@ -104,7 +104,7 @@ pub(super) enum Next {
 impl Session {
     pub(super) fn new(key: Key, accepted: Accepted, now: Instant) -> Self {
         let Accepted { stream, endpoints, accept_proxy, at, frontend, plan, admission } = accepted;
-        let record = Record::new(at, admission.frontend());
+        let record = Record::new(endpoints, at, admission.frontend());
         let section = plan.frontends.get(usize::from(frontend.0));
         let pool = section.and_then(|section| section.pool).unwrap_or(NO_POOL);
         let inspection = inspection::is_needed(&plan, frontend)
@@ -145,8 +145,7 @@ impl Session {
 
     /// Looks for a server where there are no rules.
     fn begin(&mut self, tools: &mut Tools) -> Next {
-        self.admission.begin_session(tools.clock);
-        if self.watch_client(tools).is_err() {
+        if self.admit(tools).is_err() {
             return Next::Close;
         }
         self.enter_pool(self.pool, tools);
@@ -166,8 +165,7 @@ impl Session {
             match inspection.step(subject, tools) {
                 Step::Header => return self.await_header(tools),
                 Step::Admit => {
-                    self.admission.begin_session(tools.clock);
-                    if self.watch_client(tools).is_err() {
+                    if self.admit(tools).is_err() {
                         return Next::Close;
                     }
                 }
@@ -192,6 +190,14 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// It is a session now.
+    fn admit(&mut self, tools: &Tools) -> std::io::Result<()> {
+        self.record.number(self.admission.begin_session(tools.clock));
+        self.watch_client(tools)?;
+        self.log(tools, |record, scene| record.log_begin(scene));
+        Ok(())
     }
 
     fn deny(&mut self, denial: Denial) -> Next {
@@ -272,6 +278,7 @@ impl Session {
             Received::Broken => self.refuse_header(Cause::Proxy),
             Received::Header(header) => {
                 self.endpoints = header.endpoints.unwrap_or(self.endpoints);
+                self.record.introduce(self.endpoints);
                 self.authority = header.authority.map(Vec::into_boxed_slice);
                 self.awaits_header = false;
                 self.phase = Phase::New;
@@ -447,6 +454,29 @@ impl Session {
     /// The session is over, and is dropped next.
     pub(super) fn finish(&mut self, tools: &Tools) {
         self.record.finish(tools.now);
+        self.log(tools, Record::log_end);
+    }
+
+    /// Lets the record log, if its frontend logs at all.
+    fn log(&mut self, tools: &Tools, write: impl FnOnce(&mut Record, &Scene<'_>)) {
+        let Some(frontend) = self.plan.frontends.get(usize::from(self.frontend.0)) else { return };
+        if frontend.logging.targets.is_empty() {
+            return;
+        }
+        let holds_slot = matches!(self.phase, Phase::Connecting { .. } | Phase::Relaying(_));
+        let scene = Scene {
+            shared: &tools.shared,
+            // Servers may have been added since it was accepted.
+            plan: &tools.serving().plan,
+            logging: &frontend.logging,
+            frontend: self.frontend,
+            pool: self.pool,
+            client: &self.client.stream,
+            holds_slot,
+            over: true,
+            now: tools.now,
+        };
+        write(&mut self.record, &scene);
     }
 
     /// A panic ended it.
@@ -506,6 +536,9 @@ impl Session {
             .and_then(|stream| tools.watch(&stream, self.key, Socket::Server).map(|()| stream));
         match started {
             Ok(server) => {
+                if let Some(frontend) = self.plan.frontends.get(usize::from(self.frontend.0)) {
+                    self.record.begin_connect(&server, &frontend.logging);
+                }
                 let timeout = self.pool_section().and_then(|pool| pool.connect_timeout);
                 let deadline = timeout.and_then(|timeout| tools.now.checked_add(timeout));
                 self.phase = Phase::Connecting { server, slot, deadline };
@@ -533,6 +566,7 @@ impl Session {
                 self.client.active = tools.now;
                 let header = self.proxy_header(slot.server, tools);
                 self.phase = Phase::Relaying(Box::new(Relaying::new(server, slot, header)));
+                self.log(tools, |record, scene| record.log_connected(&Scene { over: false, ..*scene }));
                 self.resume(tools)
             }
             other => {

@@ -16,9 +16,11 @@ use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId, ServerIndex};
 use mainstay_engine::serving::rate::Rate;
 use mainstay_engine::serving::termination::Cause;
 use mainstay_engine::serving::{FrontendLoad, ServerLoad, ServerView, Serving};
-use mainstay_engine::time::Instant as EngineInstant;
+use mainstay_engine::time::{Instant as EngineInstant, UnixTime};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
+
+use crate::syslog::Syslog;
 
 use super::listing::{ListRequest, SessionId};
 use super::queue::PoolQueue;
@@ -35,6 +37,7 @@ pub(super) struct Shared {
     /// How often [`Proxy::probe`](super::Proxy::probe) has asked.
     pub(super) asked: AtomicU64,
     pub(super) counters: Counters,
+    pub(super) syslog: Syslog,
 }
 
 /// What is counted for the data plane as a whole.
@@ -56,9 +59,9 @@ impl Counters {
         SessionId(self.connections_total.fetch_add(1, Ordering::Relaxed).saturating_add(1))
     }
 
-    fn begin_session(&self, clock: EngineInstant) {
-        self.sessions_total.fetch_add(1, Ordering::Relaxed);
+    fn begin_session(&self, clock: EngineInstant) -> u64 {
         self.session_rate.add(1, clock);
+        self.sessions_total.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -137,8 +140,8 @@ pub(super) struct Accepted {
     pub(super) endpoints: Endpoints,
     /// Whether a PROXY header comes first.
     pub(super) accept_proxy: bool,
-    /// When it was accepted.
-    pub(super) at: Instant,
+    /// When it was accepted, by both clocks.
+    pub(super) at: (Instant, UnixTime),
     pub(super) frontend: FrontendId,
     /// The plan it was accepted under: its time-outs.
     pub(super) plan: Arc<Plan>,
@@ -253,10 +256,10 @@ impl Admission {
         Self { shared: Arc::clone(shared), frontend: Arc::clone(frontend), worker, number }
     }
 
-    /// Counts it as let in by the rules of its frontend.
-    pub(super) fn begin_session(&self, clock: EngineInstant) {
+    /// Counts it as let in by the rules of its frontend. Returns how many were let in before it.
+    pub(super) fn begin_session(&self, clock: EngineInstant) -> u64 {
         self.frontend.begin_session(clock);
-        self.shared.counters.begin_session(clock);
+        self.shared.counters.begin_session(clock)
     }
 
     /// The counters of its frontend.

@@ -28,6 +28,9 @@ pub struct Process {
     pub peers: (usize, usize),
 }
 
+/// When HAProxy 2.6.12 was released, whose API this is.
+const RELEASE_DATE: &str = "2023/03/28";
+
 /// HAProxy's number of a field, its name, what it means, its origin, nature and scope, and its value.
 type Field = (u8, &'static str, &'static str, &'static str, Value);
 
@@ -46,7 +49,7 @@ impl Process {
             // Programs look for this name, and compare the version with HAProxy's.
             (0, "Name", "Product name", "POS", text("HAProxy")),
             (1, "Version", "Product version", "POS", text(&version())),
-            (2, "Release_date", "Date of latest source code update", "POS", text("2026/11/25")),
+            (2, "Release_date", "Date of latest source code update", "POS", text(RELEASE_DATE)),
             (3, "Nbthread", "Number of started threads (global.nbthread)", "CGS", number(self.workers)),
             (4, "Nbproc", "Number of started worker processes", "CGS", number(1)),
             (5, "Process_num", "Relative worker process number", "KGP", number(1)),

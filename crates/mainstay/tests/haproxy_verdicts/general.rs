@@ -18,7 +18,6 @@ const DISAGREEMENTS: &[(&str, &str)] = &[
     ("10.0.0.2 check addr", "mainstay does not map ports"),
     ("server m2 10.0.0.2\n", "mainstay does not map ports"),
     ("tfo id 7", "HAProxy asks for `retry-on`, and mainstay does without both"),
-    ("default_backend b\n option tcplog", "HAProxy misses `log`, and mainstay logs no connections"),
     ("monitor-uri", "what HAProxy ignores here is not acted on anywhere, and that is said"),
     ("stats enable", "what HAProxy ignores here is not acted on anywhere, and that is said"),
     (

@@ -98,3 +98,13 @@ pub const RULE_ORDER: &str = "H058";
 pub const UNDEFINED_SERVER: &str = "H059";
 /// A connection is counted under what its client sends, and nothing waits for that.
 pub const UNTIMELY_KEY: &str = "H060";
+/// A log variable that nobody knows.
+pub const UNKNOWN_LOG_VARIABLE: &str = "H105";
+/// A log variable that needs `mode http`.
+pub const HTTP_LOG_VARIABLE: &str = "H106";
+/// A log format that cannot be read.
+pub const LOG_FORMAT: &str = "H107";
+/// A sample that mainstay cannot log.
+pub const LOG_SAMPLE: &str = "H108";
+/// A log format without a target.
+pub const NO_LOG_TARGET: &str = "H109";

@@ -10,6 +10,8 @@ mod bind;
 mod check;
 mod join;
 mod line;
+mod log;
+mod log_format;
 mod proxy;
 mod proxy_header;
 mod resolvers;
@@ -26,9 +28,11 @@ use crate::config::Surroundings;
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Kind, Section, Tree, Word, codes};
+use crate::plan::log::LogHostname;
 use crate::plan::{Frontend, Pool, Resolver, RuntimeApi, Table};
 
 use line::recognise;
+use log::GlobalLogs;
 use proxy::{Proxy, Settings};
 use server::Authorities;
 use stats_socket::lower_socket;
@@ -44,6 +48,8 @@ pub struct Parts {
     pub spread_checks: u8,
     /// [`Plan::runtime_api`](crate::Plan::runtime_api).
     pub runtime_api: RuntimeApi,
+    /// [`Plan::log_hostname`](crate::Plan::log_hostname).
+    pub log_hostname: LogHostname,
     /// [`Plan::frontends`](crate::Plan::frontends).
     pub frontends: Vec<Frontend>,
     /// [`Plan::pools`](crate::Plan::pools).
@@ -58,11 +64,12 @@ pub struct Parts {
 /// are of use only if nothing there is an error.
 pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec<Diagnostic>) -> Parts {
     let mut parts = Parts::default();
-    let authorities = Authorities::default();
-    let mut reader = Reader { surroundings, authorities, resolvers: Vec::new(), diagnostics };
+    let (authorities, logs) = (Authorities::default(), GlobalLogs::default());
+    let mut reader = Reader { surroundings, authorities, logs, resolvers: Vec::new(), diagnostics };
     for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
         lower_global(section, &mut parts, &mut reader);
     }
+    parts.log_hostname = reader.logs.hostname.clone();
     sections::check(&tree.others, &mut reader);
     let mut defaults: Vec<(Option<&Word>, Settings<'_>)> = Vec::new();
     let mut proxies: Vec<Proxy<'_>> = Vec::new();
@@ -86,6 +93,7 @@ pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec
 struct Reader<'a, 'b> {
     surroundings: &'a Surroundings<'a>,
     authorities: Authorities,
+    logs: GlobalLogs,
     /// Every `resolvers` section.
     resolvers: Vec<Resolver>,
     diagnostics: &'b mut Vec<Diagnostic>,
@@ -100,6 +108,7 @@ fn lower_global(section: &Section, parts: &mut Parts, reader: &mut Reader<'_, '_
             continue;
         };
         match line.name {
+            "log" | "log-tag" | "log-send-hostname" => lower_global_log(&line, reader),
             "maxconn" => parts.maxconn = line.number().unwrap_or(0),
             "nbthread" => parts.workers = line.number(),
             "spread-checks" => parts.spread_checks = line.number().unwrap_or(0),
@@ -116,6 +125,13 @@ fn lower_global(section: &Section, parts: &mut Parts, reader: &mut Reader<'_, '_
             _ => {}
         }
     }
+}
+
+/// What a line of `global` says of logs. Its targets are there to be referred to.
+fn lower_global_log(line: &line::Line<'_>, reader: &mut Reader<'_, '_>) {
+    let mut logs = std::mem::take(&mut reader.logs);
+    logs.apply(line, reader);
+    reader.logs = logs;
 }
 
 /// The name of a section and of the `defaults` section it names.

@@ -69,6 +69,7 @@ impl Bench {
                     self.health.handle_check_finished(server, attempt, verdict, self.now);
                 }
                 Output::Publish(_) => self.order.push("publish"),
+                Output::Log(_) => {}
                 Output::ShutdownSessions { .. } => self.order.push("shutdown"),
                 Output::Event(event) => {
                     self.order.push("event");

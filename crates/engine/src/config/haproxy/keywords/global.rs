@@ -61,18 +61,16 @@ pub(super) const GLOBAL: &[Keyword] = {
             Values::Anything,
             "HAProxy gave it up in version 2.5; threads are started by themselves",
         ),
-        not_yet(
+        acted_on(
             P,
             &["log"],
             Values::Anything,
-            "connections are not logged; what happens to servers and routers goes to the journal",
+            "nothing is logged but to the journal",
+            "a target that proxies refer to with `log global`",
         ),
-        no_effect(
-            P,
-            &["log-send-hostname", "log-tag", "node", "description"],
-            Values::Anything,
-            "it only names this balancer in logs and on pages",
-        ),
+        acted_on(P, &["log-tag"], Values::Word, "`haproxy`", "the program's name in log lines"),
+        acted_on(P, &["log-send-hostname"], Values::Anything, "", "puts the host's name into log lines"),
+        no_effect(P, &["node", "description"], Values::Anything, "it only names this balancer on pages"),
         acted_on(
             P,
             &["stats socket"],

@@ -58,7 +58,7 @@ pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader
     settle(&mut fronts.iter_mut().flat_map(|(_, _, binds)| binds).collect::<Vec<_>>());
     let names: Vec<&Proxy<'_>> = fronts.iter().map(|(front, _, _)| *front).collect();
     parts.frontends =
-        fronts.into_iter().map(|(proxy, pool, binds)| lower_frontend(proxy, pool, binds)).collect();
+        fronts.into_iter().map(|(proxy, pool, binds)| lower_frontend(proxy, pool, binds, reader)).collect();
     join_rules(proxies, &names, &backs, parts, reader);
     for (back, _) in backs.iter().zip(used).filter(|(_, used)| !used) {
         reader.diagnostics.push(Diagnostic::note(
@@ -99,7 +99,12 @@ fn named_back<'a, 'b>(proxies: &'b [Proxy<'a>], word: &Word) -> Option<&'b Proxy
     proxies.iter().find(|proxy| proxy.is_back() && proxy.name.text == word.text)
 }
 
-fn lower_frontend(proxy: &Proxy<'_>, pool: Option<PoolId>, binds: Vec<Listen>) -> Frontend {
+fn lower_frontend(
+    proxy: &Proxy<'_>,
+    pool: Option<PoolId>,
+    binds: Vec<Listen>,
+    reader: &mut Reader<'_, '_>,
+) -> Frontend {
     let settings = &proxy.settings;
     Frontend {
         name: proxy.name.text.clone(),
@@ -117,6 +122,11 @@ fn lower_frontend(proxy: &Proxy<'_>, pool: Option<PoolId>, binds: Vec<Listen>) -
         client_fin_timeout: settings.timeouts.get("timeout client-fin"),
         pool,
         rules: FrontendRules::default(),
+        logging: settings.logs.lower(
+            &reader.logs,
+            Some((&proxy.name.text, proxy.name.span)),
+            reader.diagnostics,
+        ),
     }
 }
 
@@ -157,6 +167,7 @@ fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
         redispatch: settings.redispatch.unwrap_or(true),
         all_backups: settings.all_backups,
         rules: PoolRules::default(),
+        logging: settings.logs.lower(&reader.logs, None, reader.diagnostics),
     }
 }
 
@@ -296,12 +307,14 @@ fn check_http_options(proxies: &[Proxy<'_>], diagnostics: &mut Vec<Diagnostic>) 
             }
             said.push(option.span);
             let message = format!(
-                "`{}` does nothing in `{}`: it needs `mode http`, as in HAProxy",
-                option.value, proxy.name.text
+                "`{}` {} in `{}`: it needs `mode http`, as in HAProxy",
+                option.value,
+                if logs { "is `option tcplog`" } else { "does nothing" },
+                proxy.name.text
             );
             let diagnostic = Diagnostic::warning(codes::NEEDS_HTTP, option.span, message);
             diagnostics.push(match logs {
-                true => diagnostic.hint("write `option tcplog`, or leave it out"),
+                true => diagnostic.hint("write `option tcplog`"),
                 false => diagnostic.hint("leave it out: a kube-apiserver does not ask for such headers"),
             });
         }

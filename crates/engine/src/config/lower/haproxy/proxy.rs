@@ -11,6 +11,7 @@ use crate::config::lower::haproxy::Reader;
 use crate::config::lower::haproxy::bind::{Listen, lower_bind};
 use crate::config::lower::haproxy::check::Rules;
 use crate::config::lower::haproxy::line::{Line, recognise};
+use crate::config::lower::haproxy::log::Logs;
 use crate::config::lower::haproxy::proxy_header::expects_header;
 use crate::config::lower::haproxy::rules::is_rule;
 use crate::config::lower::haproxy::server::{Parameters, ServerLine};
@@ -51,6 +52,7 @@ pub(super) struct Settings<'a> {
     pub(super) default_backend: Option<Given<&'a Word>>,
     pub(super) timeouts: Timeouts,
     pub(super) rules: Rules<'a>,
+    pub(super) logs: Logs<'a>,
     pub(super) parameters: Parameters<'a>,
     /// Lines on conditions, rules and tables, in order: they are read when all proxies are known.
     pub(super) rule_lines: Vec<Line<'a>>,
@@ -149,6 +151,9 @@ impl<'a> Settings<'a> {
 
     fn apply(&mut self, line: &Line<'a>, reader: &mut Reader<'_, '_>) {
         let on = line.prefix == Prefix::None;
+        if self.logs.apply(line, reader) && !line.name.starts_with("option http") {
+            return;
+        }
         match line.name {
             "mode" => self.set_mode(line, reader.diagnostics),
             "balance" => self.set_algorithm(line, reader.diagnostics),
