@@ -72,6 +72,20 @@ pub struct Status {
     /// Why routers have no peer link, one sentence each.
     #[serde(default)]
     pub without_peer_link: Vec<String>,
+    /// What was said so far, by name. The engine leaves it empty: whoever says events counts them.
+    #[serde(default)]
+    pub events: Vec<EventStatus>,
+}
+
+/// How often one kind of event was said with one severity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventStatus {
+    /// The event's name, as in the log's JSON.
+    pub event: String,
+    /// `debug`, `info`, `warning` or `error`.
+    pub severity: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// One link to another balancer, and what that balancer tells of itself.

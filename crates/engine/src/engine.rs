@@ -474,6 +474,7 @@ impl Engine {
             pools: self.health.pool_status(now),
             peers: self.peers.status(now),
             without_peer_link: self.peers.without_link(),
+            events: Vec::new(),
         }
     }
 

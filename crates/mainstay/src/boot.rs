@@ -20,7 +20,9 @@ use crate::checks::Checks;
 use crate::cli::{Exit, PeerArgs, RunArgs, contents};
 use crate::configuration::{Configuration, ConfigurationArgs, Purpose};
 use crate::control::{Command, CommandBox, Control, Vrrp};
+use crate::log::EventCounts;
 use crate::mailbox::{Inbox, mailbox};
+use crate::metrics::Exporter;
 use crate::net::{Network, Orders};
 use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
@@ -66,6 +68,7 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let memory = resources::lock_memory();
     let socket = AdminSocket::bind(&args.socket.path)?;
     let stats_sockets = Sockets::bind(&plan.runtime_api)?;
+    let exporter = args.metrics.map(Exporter::bind).transpose()?;
     let runtime = service_threads().map_err(|error| format!("cannot start threads: {error}"))?;
     let (mailbox, inbox) = mailbox().map_err(|error| format!("cannot make a mailbox: {error}"))?;
     let control = make_control(&plan, &args.peers, &runtime, &mailbox, inbox, memory)?;
@@ -76,6 +79,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let socket = socket
         .serve(runtime.handle(), mailbox.clone())
         .map_err(|error| format!("cannot answer operators: {error}"))?;
+    exporter
+        .map_or(Ok(()), |exporter| exporter.serve(runtime.handle(), answers))
+        .map_err(|error| format!("cannot answer with metrics: {error}"))?;
     signals::listen(runtime.handle(), mailbox, args.socket.path.clone())
         .map_err(|error| format!("cannot listen for signals: {error}"))?;
     summarize(&plan, args);
@@ -173,6 +179,7 @@ fn make_control(
         peer_links,
         waiting,
         last_ticket: 0,
+        events: EventCounts::default(),
     })
 }
 

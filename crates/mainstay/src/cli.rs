@@ -1,6 +1,7 @@
 //! The command line: subcommands, options and exit codes.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -82,6 +83,9 @@ pub struct RunArgs {
     /// How to tell other balancers of this one.
     #[command(flatten)]
     pub peers: PeerArgs,
+    /// Answer with metrics for Prometheus on this address, at /metrics
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
     /// How log lines on standard error look
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: LogFormat,

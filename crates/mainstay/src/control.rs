@@ -23,6 +23,7 @@ use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
 
 use crate::checks::Checks;
+use crate::log::{self, EventCounts};
 use crate::mailbox::{Inbox, Mailbox};
 use crate::net::{Adverts, Finding, Order, Orders, Report};
 use crate::notify::Notifier;
@@ -31,7 +32,7 @@ use crate::proxy::Proxy;
 use crate::realtime::{self, Breather};
 use crate::resolver::NameServers;
 use crate::scripts::Scripts;
-use crate::{clock, log, systemd, tracked};
+use crate::{clock, systemd, tracked};
 
 /// What other threads tell the control thread.
 ///
@@ -128,6 +129,8 @@ pub struct Control {
     pub waiting: BTreeMap<u64, oneshot::Sender<Reply>>,
     /// The ticket given last.
     pub last_ticket: u64,
+    /// What was said so far.
+    pub events: EventCounts,
 }
 
 impl Control {
@@ -311,13 +314,16 @@ impl Control {
                         proxy.shutdown_sessions(server, cause);
                     }
                 }
-                Output::Reply { ticket, reply } => {
+                Output::Reply { ticket, mut reply } => {
+                    if let Reply::Status(status) = &mut reply {
+                        status.events = self.events.status();
+                    }
                     if let Some(answer) = self.waiting.remove(&ticket) {
                         // The operator may have hung up.
                         let _ = answer.send(reply);
                     }
                 }
-                Output::Event(event) => log::event(&event),
+                Output::Event(event) => log::event(&event, &mut self.events),
                 Output::Log(line) => {
                     if let Some(proxy) = &self.proxy {
                         proxy.log(line);

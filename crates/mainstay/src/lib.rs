@@ -12,6 +12,7 @@ pub mod host;
 pub mod lab;
 pub mod log;
 pub mod mailbox;
+pub mod metrics;
 pub mod net;
 pub mod notify;
 pub mod peer_link;

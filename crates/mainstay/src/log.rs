@@ -4,6 +4,7 @@
 //! does not read never delays an advert; when [`LINES_WAITING`] lines wait, further ones are dropped and counted.
 //! Nothing is logged for each connection.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use mainstay_engine::Event;
+use mainstay_engine::admin::EventStatus;
 use mainstay_engine::event::Severity;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -70,9 +72,41 @@ pub fn start(format: LogFormat) -> io::Result<Log> {
     Ok(Log)
 }
 
-/// Logs an event of the engine: its sentence, at the level of its severity, with its fields.
-pub fn event(event: &Event) {
-    let fields = serde_json::to_string(event).unwrap_or_default();
+/// How often events were logged, by severity and name: as many as there are kinds of events.
+#[derive(Debug, Default)]
+pub struct EventCounts(BTreeMap<(Severity, String), u64>);
+
+impl EventCounts {
+    /// What `status` shows.
+    pub fn status(&self) -> Vec<EventStatus> {
+        self.0
+            .iter()
+            .map(|((severity, event), &count)| EventStatus {
+                event: event.clone(),
+                severity: word(*severity).to_owned(),
+                count,
+            })
+            .collect()
+    }
+}
+
+const fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Debug => "debug",
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}
+
+/// Logs an event of the engine: its sentence, at the level of its severity, with its fields. Counts it by name.
+pub fn event(event: &Event, counts: &mut EventCounts) {
+    let fields = serde_json::to_value(event).unwrap_or_default();
+    if let Some(name) = fields["event"].as_str() {
+        let count = counts.0.entry((event.severity(), name.to_owned())).or_default();
+        *count = count.saturating_add(1);
+    }
+    let fields = fields.to_string();
     match event.severity() {
         Severity::Debug => tracing::debug!(fields, "{event}"),
         Severity::Info => tracing::info!(fields, "{event}"),

@@ -1,5 +1,7 @@
 //! The program as an operator meets it: exit codes, refusals that leave nothing behind, a socket that bears nonsense.
 
+#[path = "daemon/metrics.rs"]
+mod metrics;
 #[path = "daemon/names.rs"]
 mod names;
 
