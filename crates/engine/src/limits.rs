@@ -19,6 +19,10 @@ pub const ADDRESS_RENEWAL: Duration = Duration::from_millis(250);
 /// exact, and a table stays within a few pages of memory.
 pub const ROTATION_LENGTH: i64 = 4096;
 
+/// Points on a ring of `hash-type consistent` before they are thinned out: sixteen servers of any weights have as many as
+/// with HAProxy, and making one takes milliseconds.
+pub const RING_LENGTH: u64 = 65_536;
+
 /// A check whose result has not come this long after its own time-outs have passed is lost: it is given up, and the next
 /// one starts. Far longer than a loaded machine needs to hand a result over.
 pub const CHECK_RESULT_GRACE: Duration = Duration::from_secs(5);

@@ -31,7 +31,7 @@ pub use self::condition::{
 pub use self::frontend::{Bind, Frontend};
 pub use self::group::SyncGroup;
 pub use self::notify::{Notify, NotifyFifo, NotifyScript};
-pub use self::pool::{Algorithm, Pool, Server};
+pub use self::pool::{Algorithm, HashType, Pool, Server};
 pub use self::proxy_header::{ProxyHeader, ProxyVersion};
 pub use self::resolver::{Hold, Lookup, NameServer, Resolver, ResolverId};
 pub use self::router::{

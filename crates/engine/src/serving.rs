@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::balance::ring::Ring;
 use crate::plan::{Algorithm, Frontend, Plan, PoolId};
 use crate::rules::SharedTable;
 
@@ -87,9 +88,11 @@ pub struct PoolView {
     pub algorithm: Algorithm,
     /// One for each server of the pool, in its order.
     pub servers: Vec<ServerView>,
-    /// For [`Algorithm::RoundRobin`] and [`Algorithm::Source`]: indices into `servers`, each as often as its
-    /// effective weight says and smoothly interleaved. Holds selectable servers only.
+    /// For algorithms that read a table: indices into `servers`, each as often as its effective weight says. Holds
+    /// selectable servers only.
     pub rotation: Arc<[u16]>,
+    /// For algorithms that read a ring. Holds selectable servers only.
+    pub ring: Arc<Ring>,
     /// What the pool's connections did so far.
     pub load: Arc<PoolLoad>,
 }

@@ -3,14 +3,26 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use mainstay_engine::balance::hash_map::hash_map;
+use mainstay_engine::balance::ring::Ring;
 use mainstay_engine::balance::rotation::rotation;
 use mainstay_engine::balance::{Pick, pick};
-use mainstay_engine::plan::{Algorithm, PoolId, ServerIndex};
+use mainstay_engine::plan::{Algorithm, HashType, PoolId, ServerIndex};
 use mainstay_engine::serving::{PoolView, ServerView, WEIGHT_SCALE};
 use proptest::prelude::*;
 
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::RoundRobin, Algorithm::LeastConn, Algorithm::Source, Algorithm::First];
+const MAP: Algorithm = Algorithm::Source(HashType { consistent: false, avalanche: false });
+const RING: Algorithm = Algorithm::Source(HashType { consistent: true, avalanche: true });
+
+const ALGORITHMS: [Algorithm; 7] = [
+    Algorithm::RoundRobin,
+    Algorithm::StaticRr,
+    Algorithm::LeastConn,
+    MAP,
+    RING,
+    Algorithm::First,
+    Algorithm::Random { draws: 2 },
+];
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -32,7 +44,8 @@ fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
         id: PoolId(0),
         algorithm,
         servers: shapes.iter().map(server).collect(),
-        rotation: rotation(&weights),
+        ring: Arc::new(Ring::new(&weights)),
+        rotation: if algorithm == Algorithm::RoundRobin { rotation(&weights) } else { hash_map(&weights, 1) },
         load: Arc::default(),
     }
 }
@@ -98,7 +111,7 @@ fn the_fewest_connections_for_the_weight_win_and_equals_take_turns() {
 
 #[test]
 fn a_client_keeps_its_server_and_waits_for_it() {
-    let pool = new_pool(Algorithm::Source, &[(1, Some(1)); 3]);
+    let pool = new_pool(MAP, &[(1, Some(1)); 3]);
     let clients: Vec<IpAddr> = (0..3).map(|host| IpAddr::from([192, 0, 2, host])).collect();
     let homes: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client, None)).collect();
     assert_eq!(sessions(&pool), [1, 1, 1], "neighbours spread evenly");
@@ -144,6 +157,7 @@ fn a_view_that_contradicts_itself_makes_no_panic() {
         view.rotation = Arc::from([9, 1]);
         assert!(matches!(pick(&view, CLIENT, None), Pick::Server(_)), "{algorithm:?}");
         view.rotation = Arc::from([]);
+        view.ring = Arc::default();
         assert_ne!(pick(&view, CLIENT, None), Pick::None, "{algorithm:?}");
     }
 }
@@ -210,7 +224,7 @@ proptest! {
                 }
                 Pick::None => prop_assert!(shapes.iter().all(|&(weight, _)| weight == 0)),
                 Pick::Full => {
-                    let waits_for_one = algorithm == Algorithm::Source;
+                    let waits_for_one = matches!(algorithm, Algorithm::Source(_));
                     let mut candidates = (0..).take(shapes.len()).filter(|&index| candidate(index));
                     let full = if waits_for_one {
                         candidates.any(|index| !free(index))

@@ -18,6 +18,8 @@ use mainstay_engine::config::haproxy::keywords::{self, PROXY, Place};
 use mainstay_engine::config::source::Sources;
 use mainstay_engine::config::{self, Surroundings};
 
+#[path = "haproxy_verdicts/balance.rs"]
+mod balance;
 #[path = "haproxy_verdicts/cases.rs"]
 mod cases;
 #[path = "haproxy_verdicts/general.rs"]

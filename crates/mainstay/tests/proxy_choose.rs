@@ -10,7 +10,7 @@ use std::net::Shutdown;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use mainstay_engine::plan::Algorithm;
+use mainstay_engine::plan::{Algorithm, HashType};
 use proxy_rig::*;
 
 #[test]
@@ -52,7 +52,7 @@ fn leastconn_evens_out_what_is_open() {
 #[test]
 fn a_client_address_keeps_its_server() {
     let rig = Rig::start(&[named(b'a'), named(b'b'), named(b'c')], |plan| {
-        plan.pools[0].algorithm = Algorithm::Source;
+        plan.pools[0].algorithm = Algorithm::Source(HashType::default());
     });
     let ask = |host| read_byte(&mut connect_from([127, 0, 0, host], rig.address)).unwrap();
     let names: Vec<u8> = (1..7).map(ask).collect();

@@ -1,7 +1,7 @@
 //! Which server a new connection goes to. One file for each algorithm.
 //!
 //! Owns [`pick`]. Called by the data plane on every connect, on any thread: it reads a published view and touches
-//! nothing but its atomics. `rotation` makes the table that round robin and source read, when a view is published.
+//! nothing but its atomics. `rotation`, `hash_map` and `ring` make what algorithms read, when a view is published.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,10 @@ use crate::plan::{Algorithm, ServerIndex};
 use crate::serving::{PoolView, ServerView};
 
 mod first;
+pub mod hash_map;
 mod least_conn;
+mod random;
+pub mod ring;
 pub mod rotation;
 mod round_robin;
 mod source;
@@ -39,9 +42,10 @@ pub fn pick(pool: &PoolView, client: IpAddr, avoid: Option<ServerIndex>) -> Pick
         }
     }
     let chosen = match pool.algorithm {
-        Algorithm::RoundRobin => round_robin::choose(&candidates),
+        Algorithm::RoundRobin | Algorithm::StaticRr => round_robin::choose(&candidates),
         Algorithm::LeastConn => least_conn::choose(&candidates),
-        Algorithm::Source => source::choose(&candidates, client),
+        Algorithm::Source(hash_type) => source::choose(&candidates, client, hash_type),
+        Algorithm::Random { draws } => random::choose(&candidates, draws),
         Algorithm::First => first::choose(&candidates),
     };
     chosen.map_or(Pick::Full, Pick::Server)
@@ -68,6 +72,11 @@ impl<'a> Candidates<'a> {
         let rotation = &self.pool.rotation;
         let place = position.checked_rem(u64::try_from(rotation.len()).ok()?)?;
         let index = ServerIndex(*rotation.get(usize::try_from(place).ok()?)?);
+        self.get(index)
+    }
+
+    /// This server, if it is a candidate.
+    fn get(self, index: ServerIndex) -> Option<(ServerIndex, &'a ServerView)> {
         let server = self.pool.servers.get(usize::from(index.0))?;
         (server.selectable && Some(index) != self.avoid).then_some((index, server))
     }

@@ -50,6 +50,13 @@ fn shorten(turns: &mut [(u16, i64)]) {
     }
 }
 
+/// The greatest common divisor of all weights but zeros.
+pub fn common_divisor(weights: &[u16]) -> u16 {
+    let divisor =
+        weights.iter().fold(0, |divisor, &weight| greatest_common_divisor(divisor, i64::from(weight)));
+    u16::try_from(divisor).unwrap_or(1)
+}
+
 const fn greatest_common_divisor(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

@@ -3,16 +3,26 @@
 use std::net::IpAddr;
 
 use crate::balance::Candidates;
-use crate::plan::ServerIndex;
+use crate::balance::ring::avalanche;
+use crate::plan::{HashType, ServerIndex};
 
 /// Takes a slot of the server that `client` belongs to; `None` when that one is full.
 ///
-/// As with HAProxy's default `hash-type map-based`, the client then waits for its own server rather than go to another.
-/// The server a retry avoids is replaced by the next one in the rotation.
-pub(super) fn choose(candidates: &Candidates<'_>, client: IpAddr) -> Option<ServerIndex> {
-    let entries = u64::try_from(candidates.pool.rotation.len()).ok()?;
-    let home = u64::from(hash(client));
-    let (index, server) = (0..entries).find_map(|step| candidates.in_rotation(home + step))?;
+/// As with HAProxy, the client then waits for its own server rather than go to another. The server a retry avoids is
+/// replaced by the next one in the table or on the ring.
+pub(super) fn choose(
+    candidates: &Candidates<'_>,
+    client: IpAddr,
+    hash_type: HashType,
+) -> Option<ServerIndex> {
+    let hash = hash(client);
+    let hash = if hash_type.avalanche { avalanche(hash) } else { hash };
+    let (index, server) = if hash_type.consistent {
+        candidates.pool.ring.from(hash).find_map(|index| candidates.get(index))?
+    } else {
+        let entries = u64::try_from(candidates.pool.rotation.len()).ok()?;
+        (0..entries).find_map(|step| candidates.in_rotation(u64::from(hash) + step))?
+    };
     server.load.acquire(server.maxconn).then_some(index)
 }
 

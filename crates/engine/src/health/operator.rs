@@ -341,8 +341,9 @@ fn reckon(weight: Weight, configured: u16) -> u16 {
 /// send clients to other servers.
 const fn weighs_dynamically(algorithm: Algorithm) -> bool {
     match algorithm {
-        Algorithm::RoundRobin | Algorithm::LeastConn | Algorithm::First => true,
-        Algorithm::Source => false,
+        Algorithm::RoundRobin | Algorithm::LeastConn | Algorithm::First | Algorithm::Random { .. } => true,
+        Algorithm::StaticRr => false,
+        Algorithm::Source(hash_type) => hash_type.consistent,
     }
 }
 

@@ -177,7 +177,9 @@ const fn algorithm_name(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::RoundRobin => "roundrobin",
         Algorithm::LeastConn => "leastconn",
-        Algorithm::Source => "source",
+        Algorithm::StaticRr => "static-rr",
+        Algorithm::Source(_) => "source",
+        Algorithm::Random { .. } => "random",
         Algorithm::First => "first",
     }
 }

@@ -5,8 +5,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::balance::rotation::rotation;
-use crate::plan::{Algorithm, Pool, PoolId, Server};
+use crate::balance::hash_map::hash_map;
+use crate::balance::ring::Ring;
+use crate::balance::rotation::{common_divisor, rotation};
+use crate::plan::{Algorithm, HashType, Pool, PoolId, Server};
 use crate::serving::{PoolLoad, PoolView, ServerLoad, ServerView, WEIGHT_SCALE};
 
 /// What a server can take now.
@@ -79,11 +81,17 @@ pub(super) fn pool_view(id: PoolId, pool: &Pool, capacities: &[Capacity], loads:
         .collect();
     let weights: Vec<u16> =
         servers.iter().map(|server| if server.selectable { server.weight } else { 0 }).collect();
-    let rotation = match pool.algorithm {
-        Algorithm::RoundRobin | Algorithm::Source => rotation(&weights),
-        Algorithm::LeastConn | Algorithm::First => Arc::default(),
-    };
-    PoolView { id, algorithm: pool.algorithm, servers, rotation, load: Arc::clone(&loads.pool) }
+    let (mut table, mut ring) = (Arc::default(), Arc::default());
+    match pool.algorithm {
+        Algorithm::RoundRobin => table = rotation(&weights),
+        Algorithm::StaticRr | Algorithm::Source(HashType { consistent: false, .. }) => {
+            let configured: Vec<u16> = pool.servers.iter().map(|server| server.weight).collect();
+            table = hash_map(&weights, common_divisor(&configured).saturating_mul(WEIGHT_SCALE));
+        }
+        Algorithm::Source(_) | Algorithm::Random { .. } => ring = Arc::new(Ring::new(&weights)),
+        Algorithm::LeastConn | Algorithm::First => {}
+    }
+    PoolView { id, algorithm: pool.algorithm, servers, rotation: table, ring, load: Arc::clone(&loads.pool) }
 }
 
 /// Whether new connections would notice no difference between two views of one pool.
@@ -94,11 +102,13 @@ pub(super) fn same(before: &PoolView, after: &PoolView) -> bool {
     before.servers.iter().map(seen).eq(after.servers.iter().map(seen))
 }
 
-/// As in HAProxy, a changing weight would move clients of `balance source` to other servers, so only maxconn grows.
+/// As in HAProxy, a changing weight would make a table anew each time and move clients of `balance source`, so only maxconn grows.
 const fn effective_warmth(algorithm: Algorithm, warmth: Warmth) -> Warmth {
     match algorithm {
-        Algorithm::Source => Warmth { weight: WEIGHT_SCALE, ..warmth },
-        Algorithm::RoundRobin | Algorithm::LeastConn | Algorithm::First => warmth,
+        Algorithm::StaticRr | Algorithm::Source(HashType { consistent: false, .. }) => {
+            Warmth { weight: WEIGHT_SCALE, ..warmth }
+        }
+        _ => warmth,
     }
 }
 

@@ -39,20 +39,39 @@ pub struct Pool {
     pub rules: PoolRules,
     /// Where changes of its servers are logged.
     pub logging: Logging,
+    /// A client that ends its side before a server is connected has given up (`option abortonclose`).
+    pub abort_on_close: bool,
 }
 
 /// How a pool chooses a server for a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
+    /// In turn, in HAProxy's fixed order.
+    #[serde(rename = "static-rr")]
+    StaticRr,
     /// In turn, smoothly by weight.
     RoundRobin,
     /// The one with the fewest connections for its weight.
     LeastConn,
     /// By the client's address.
-    Source,
+    Source(HashType),
+    /// The least loaded of a few that are drawn by weight.
+    Random {
+        /// How many are drawn.
+        draws: u16,
+    },
     /// The first one with a free slot.
     First,
+}
+
+/// How a hash leads to a server (`hash-type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HashType {
+    /// By the closest point on a ring instead of a place in a table: few clients move when a server comes or goes.
+    pub consistent: bool,
+    /// Scrambles the hash first.
+    pub avalanche: bool,
 }
 
 /// One server behind the endpoint.
@@ -104,6 +123,7 @@ impl Pool {
             all_backups: false,
             rules: PoolRules::default(),
             logging: Logging::default(),
+            abort_on_close: false,
         }
     }
 }

@@ -91,7 +91,7 @@ impl PoolQueue {
             let by_source = serving
                 .pools
                 .get(usize::from(self.pool.0))
-                .is_some_and(|view| view.algorithm == Algorithm::Source);
+                .is_some_and(|view| matches!(view.algorithm, Algorithm::Source(_)));
             let mut place = 0;
             while let Some(waiter) = waiters.get(place) {
                 let preferred = waiter.preferred.map(|server| ServerId { pool: self.pool, server });

@@ -668,7 +668,8 @@ impl Session {
             return true;
         }
         let connecting = self.failures == 0 && matches!(self.phase, Phase::New | Phase::Connecting { .. });
-        self.client.hung_up && !connecting && matches!(self.client.stream.peek(&mut [0]), Ok(0))
+        let left = self.client.hung_up && self.pool_section().is_some_and(|pool| pool.abort_on_close);
+        left || (self.client.hung_up && !connecting && matches!(self.client.stream.peek(&mut [0]), Ok(0)))
     }
 
     /// The client of a session that waits has left.

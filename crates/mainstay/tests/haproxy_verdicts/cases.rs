@@ -1,6 +1,6 @@
 //! The files that both are asked about, topic by topic.
 
-use crate::{general, language, logs, mutations, names, proxy_headers, rules};
+use crate::{balance, general, language, logs, mutations, names, proxy_headers, rules};
 
 /// What is asked about one part of the language. The lines are put into files that are otherwise complete.
 pub(crate) struct Topic {
@@ -16,8 +16,15 @@ pub(crate) struct Topic {
     pub(crate) disagreements: &'static [(&'static str, &'static str)],
 }
 
-const TOPICS: &[Topic] =
-    &[general::TOPIC, language::TOPIC, logs::TOPIC, names::TOPIC, proxy_headers::TOPIC, rules::TOPIC];
+const TOPICS: &[Topic] = &[
+    balance::TOPIC,
+    general::TOPIC,
+    language::TOPIC,
+    logs::TOPIC,
+    names::TOPIC,
+    proxy_headers::TOPIC,
+    rules::TOPIC,
+];
 
 const DEFAULTS: &str = "defaults\n mode tcp\n timeout connect 5s\n timeout client 5h\n timeout server 5h\n";
 

@@ -6,6 +6,7 @@
 
 mod addition;
 mod address;
+mod balance;
 mod bind;
 mod check;
 mod join;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::order::ForcedHealth;
-use crate::plan::{Bind, Check, Frontend};
+use crate::plan::{Bind, Check, Frontend, HashType};
 use crate::serving::ServerView;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -228,7 +228,7 @@ fn weights_are_reckoned_as_haproxy_does() {
         assert_eq!(bench.change("cp1", ServerOrder::ShowWeight), shown, "{weight:?}");
         assert_eq!(scaled(&bench), expected);
     }
-    let mut bench = Bench::new(|plan| plan.pools[0].algorithm = Algorithm::Source);
+    let mut bench = Bench::new(|plan| plan.pools[0].algorithm = Algorithm::Source(HashType::default()));
     let weight = |percent| ServerOrder::Weight(Weight::Percent(percent));
     assert_eq!(bench.change("cp1", weight(50)), Err(Refusal::StaticWeights));
     bench.done("cp1", weight(0));
@@ -375,7 +375,7 @@ fn a_pool_takes_no_more_servers_than_it_can_and_none_where_a_table_is_fixed() {
     assert_eq!(bench.add(server("cp2")), Err(Refusal::TooManyServers));
     bench.remove("cp1").unwrap();
     assert_eq!(bench.add(server("cp2")), Ok(Outcome::Done));
-    let mut bench = Bench::new(|plan| plan.pools[0].algorithm = Algorithm::Source);
+    let mut bench = Bench::new(|plan| plan.pools[0].algorithm = Algorithm::Source(HashType::default()));
     assert_eq!(bench.add(server("cp4")), Err(Refusal::StaticServers));
 }
 

@@ -140,11 +140,12 @@ pub(super) const OPTIONS: &[Keyword] = &[
         Values::Nothing,
         "it tunes HAProxy's own machinery",
     ),
-    no_effect(
-        ALL,
+    acted_on(
+        BACK,
         &["option abortonclose"],
         Values::Nothing,
-        "a client that leaves gives up its place in the queue anyway",
+        "no",
+        "a client that ends its side before a server is connected has given up, even if it has sent something",
     ),
     not_yet(ALL, &["option nolinger"], Values::Nothing, "connections end in the orderly way"),
     not_yet(BACK, &["option persist"], Values::Nothing, "a server that is down gets no connection"),

@@ -38,7 +38,14 @@ pub(super) const PROXY: &[Keyword] = &[
         &["balance"],
         Values::Words(1, 64),
         "roundrobin",
-        "how a server is chosen: roundrobin, static-rr, leastconn, source or first",
+        "how a server is chosen: roundrobin, static-rr, leastconn, source, first or random",
+    ),
+    acted_on(
+        BACK,
+        &["hash-type"],
+        Values::Words(1, 64),
+        "map-based",
+        "how `balance source` finds the server of a client: map-based or consistent, function, avalanche",
     ),
     acted_on(
         FRONT,
@@ -266,9 +273,9 @@ pub(super) const PROXY: &[Keyword] = &[
     ),
     not_yet(
         BACK,
-        &["hash-type", "hash-balance-factor", "hash-preserve-affinity"],
+        &["hash-balance-factor", "hash-preserve-affinity"],
         Values::Anything,
-        "`balance source` spreads clients by HAProxy's default, a map of the usable servers",
+        "a client of `balance source` waits for its server when that one is full",
     ),
     not_yet(
         ALL,

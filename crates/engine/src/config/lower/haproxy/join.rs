@@ -153,7 +153,10 @@ fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
     Pool {
         name: proxy.name.text.clone(),
         id: proxy.number,
-        algorithm: settings.algorithm.unwrap_or(Algorithm::RoundRobin),
+        algorithm: match settings.algorithm {
+            Some(Algorithm::Source(_)) => Algorithm::Source(settings.hash_type.unwrap_or_default()),
+            algorithm => algorithm.unwrap_or(Algorithm::RoundRobin),
+        },
         servers: servers.collect(),
         connect_timeout: timeout("timeout connect"),
         server_timeout: timeout("timeout server"),
@@ -168,6 +171,7 @@ fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
         all_backups: settings.all_backups,
         rules: PoolRules::default(),
         logging: settings.logs.lower(&reader.logs, None, reader.diagnostics),
+        abort_on_close: settings.abort_on_close,
     }
 }
 

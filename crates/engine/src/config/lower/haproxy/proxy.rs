@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::keywords::PROXY;
 use crate::config::haproxy::{Kind, Prefix, Section, Word, codes};
-use crate::config::lower::haproxy::Reader;
 use crate::config::lower::haproxy::bind::{Listen, lower_bind};
 use crate::config::lower::haproxy::check::Rules;
 use crate::config::lower::haproxy::line::{Line, recognise};
@@ -16,9 +15,10 @@ use crate::config::lower::haproxy::proxy_header::expects_header;
 use crate::config::lower::haproxy::rules::is_rule;
 use crate::config::lower::haproxy::server::{Parameters, ServerLine};
 use crate::config::lower::haproxy::template::lower_template;
+use crate::config::lower::haproxy::{Reader, balance};
 use crate::config::source::Span;
 use crate::limits;
-use crate::plan::Algorithm;
+use crate::plan::{Algorithm, HashType};
 
 /// A value, and where it was given.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,7 @@ pub(super) enum Mode {
 pub(super) struct Settings<'a> {
     pub(super) mode: Option<Given<Mode>>,
     pub(super) algorithm: Option<Algorithm>,
+    pub(super) hash_type: Option<HashType>,
     pub(super) maxconn: Option<u32>,
     pub(super) backlog: Option<u32>,
     pub(super) retries: Option<u32>,
@@ -48,6 +49,7 @@ pub(super) struct Settings<'a> {
     pub(super) all_backups: bool,
     /// Whether connections start with a PROXY header.
     pub(super) expects_header: bool,
+    pub(super) abort_on_close: bool,
     pub(super) disabled: bool,
     pub(super) default_backend: Option<Given<&'a Word>>,
     pub(super) timeouts: Timeouts,
@@ -156,7 +158,11 @@ impl<'a> Settings<'a> {
         }
         match line.name {
             "mode" => self.set_mode(line, reader.diagnostics),
-            "balance" => self.set_algorithm(line, reader.diagnostics),
+            "balance" => {
+                self.algorithm = balance::algorithm(line, reader.diagnostics).or(self.algorithm);
+            }
+            "hash-type" => self.hash_type = balance::hash_type(line, reader.diagnostics).or(self.hash_type),
+            "option abortonclose" => self.abort_on_close = on,
             "maxconn" => self.maxconn = line.number().filter(|limit| *limit > 0),
             "backlog" => self.backlog = line.number().filter(|length| *length > 0),
             "retries" => self.retries = line.number(),
@@ -198,25 +204,6 @@ impl<'a> Settings<'a> {
         };
         self.mode = Some(Given { value, span: line.whole(), own: true });
     }
-
-    fn set_algorithm(&mut self, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
-        let Some(word) = line.values.first() else { return };
-        self.algorithm = Some(match word.text.as_str() {
-            "roundrobin" | "static-rr" => Algorithm::RoundRobin,
-            "leastconn" => Algorithm::LeastConn,
-            "source" => Algorithm::Source,
-            "first" => Algorithm::First,
-            other if is_other_algorithm(other) => {
-                let message = format!("mainstay does not act on `balance {other}` yet: servers take turns");
-                diagnostics.push(Diagnostic::warning(codes::NOT_ACTED_ON, line.whole(), message));
-                Algorithm::RoundRobin
-            }
-            _ => {
-                let expected = "`balance` takes roundrobin, static-rr, leastconn, source or first";
-                return line.bad_value(expected, diagnostics);
-            }
-        });
-    }
 }
 
 /// As in HAProxy a `defaults` section with rules has a name, so that only those who ask for it get them.
@@ -229,11 +216,6 @@ fn require_name(section: &Section, line: &Line<'_>, diagnostics: &mut Vec<Diagno
                 .hint("give it a name, and add `from NAME` to the sections that shall have these rules"),
         );
     }
-}
-
-fn is_other_algorithm(name: &str) -> bool {
-    let start = name.split('(').next().unwrap_or_default();
-    ["uri", "url_param", "hdr", "random", "rdp-cookie", "hash", "log-hash", "sticky"].contains(&start)
 }
 
 impl<'a> Proxy<'a> {
