@@ -17,9 +17,7 @@ use mainstay_engine::health::order::{
 use mainstay_engine::plan::{Plan, Server};
 use mainstay_engine::time::Instant as EngineInstant;
 
-use super::proxy_rig::{
-    PATIENCE, connect, echo, holding, named, plan, read_all, read_byte, refusing, wait_until,
-};
+use super::proxy_rig::{PATIENCE, connect, echo, holding, named, plan, read_all, read_byte, wait_until};
 
 /// A data plane, and the engine that it follows.
 struct Operated {
@@ -155,8 +153,8 @@ fn sessions_are_listed_and_closed_one_by_one() {
 
 #[test]
 fn a_disabled_frontend_refuses_and_listens_again() {
-    // A port of the kernel's choice would be another one afterwards.
-    let port = refusing();
+    // A port of the kernel's choice would be another one afterwards, and on an address of its own nobody else takes it.
+    let port = std::net::TcpListener::bind("127.0.87.1:0").unwrap().local_addr().unwrap();
     let mut rig = Operated::start(&[holding(b'a')], |plan| plan.frontends[0].binds[0].address = port);
     let mut before = rig.connect();
     assert_eq!(read_byte(&mut before), Some(b'a'));
