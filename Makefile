@@ -1,6 +1,6 @@
 # The two commands of README.md, and the ones CONTRIBUTING.md names. Everything else is plain cargo.
 
-.PHONY: demo test simulate timing
+.PHONY: demo test simulate timing bench
 
 # Builds mainstay and lets it survive the fault catalogue on the recipe's own two files, beside HAProxy + Keepalived if
 # they are installed. Needs a Rust toolchain, iproute2, nftables and util-linux; no root where user namespaces are allowed.
@@ -25,3 +25,9 @@ simulate:
 TIMING_SECONDS ?= 60
 timing:
 	MAINSTAY_TIMING_SECONDS=$(TIMING_SECONDS) cargo test --package mainstay --test lab -- timing
+
+# mainstay beside HAProxy and nginx, in one run: about ten minutes on a quiet machine. Needs Debian's haproxy, nginx and
+# libnginx-mod-stream; fewer by BENCH="--products mainstay,haproxy --workloads W1,W2 --rounds 3".
+BENCH ?=
+bench:
+	cargo bench --package mainstay --bench side_by_side -- $(BENCH)
