@@ -1,9 +1,12 @@
 //! The program as an operator meets it: exit codes, refusals that leave nothing behind, a socket that bears nonsense.
 
+#[path = "daemon/exhaustion.rs"]
+mod exhaustion;
 #[path = "daemon/metrics.rs"]
 mod metrics;
 #[path = "daemon/names.rs"]
 mod names;
+mod ports;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -131,8 +134,7 @@ fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 /// A port that nobody has.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+    ports::free_address().port()
 }
 
 #[test]

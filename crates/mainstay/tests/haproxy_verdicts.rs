@@ -32,6 +32,7 @@ mod logs;
 mod mutations;
 #[path = "haproxy_verdicts/names.rs"]
 mod names;
+mod ports;
 #[path = "haproxy_verdicts/proxy_headers.rs"]
 mod proxy_headers;
 #[path = "haproxy_verdicts/rules.rs"]

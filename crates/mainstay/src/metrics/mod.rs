@@ -104,7 +104,7 @@ struct Daemon<'a> {
 fn text(daemon: &Daemon<'_>, wanted: Wanted) -> String {
     let mut text = Exposition::default();
     if wanted.own {
-        own::write(&mut text, daemon.status);
+        own::write(&mut text, daemon.status, &daemon.load);
     }
     haproxy::write(&mut text, daemon, wanted);
     text.into_text()

@@ -2,6 +2,8 @@
 
 use mainstay_engine::admin::{PoolStatus, RouterStatus, ServerStatus, Status, TimingStatus};
 
+use crate::proxy::ProxyLoad;
+
 use super::exposition::{Exposition, Kind, Labels, Number};
 
 /// The states that routers and groups can be in, as `status` spells them.
@@ -10,9 +12,10 @@ const STATES: [&str; 6] = ["active", "backup", "fault", "handing over", "initial
 /// A state that only groups know: their routers differ.
 const MOVING: &str = "moving";
 
-/// Everything of `status` that has one of our names.
-pub(super) fn write(text: &mut Exposition, status: &Status) {
+/// Everything of `status` and `load` that has one of our names.
+pub(super) fn write(text: &mut Exposition, status: &Status, load: &ProxyLoad) {
     daemon(text, status);
+    data_plane(text, load);
     routers(text, &status.routers);
     router_traffic(text, &status.routers);
     tracked(text, status);
@@ -64,6 +67,21 @@ fn daemon(text: &mut Exposition, status: &Status) {
         Kind::Gauge,
         "How late a timer of VRRP ever was.",
         alone((*latest).into()),
+    );
+}
+
+fn data_plane(text: &mut Exposition, load: &ProxyLoad) {
+    text.family(
+        "mainstay_accept_pauses_total",
+        Kind::Counter,
+        "How often a worker accepted nothing for a moment, because the kernel had no descriptor or memory left.",
+        [(vec![], load.accept_pauses)],
+    );
+    text.family(
+        "mainstay_session_panics_total",
+        Kind::Counter,
+        "Connections that ended in a defect of mainstay.",
+        [(vec![], load.panics)],
     );
 }
 

@@ -1,31 +1,32 @@
-//! The acceptor: one thread that takes connections off the listeners and hands each to the worker with the fewest.
+//! The acceptor of a worker: takes connections off the listeners, and says which worker each goes to.
 //!
-//! Owns the limits of connections: at a limit, connections stay in the kernel's backlog, as in HAProxy, and the acceptor
-//! sleeps until one ends.
+//! Every worker has one, and all of them watch the same listeners: whoever comes first takes a connection and usually
+//! keeps it, so that it costs no way from thread to thread. (With `EPOLLEXCLUSIVE` the kernel would wake one only, which
+//! may be the busier one: connections waited three times as long in the worst case.)
+//!
+//! Owns the limits of connections: at a limit, connections stay in the kernel's backlog, as in HAProxy, until one ends.
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::{FrontendId, Plan};
-use mainstay_engine::rules::Frequency;
 use mainstay_engine::serving::{Admittance, FrontendLoad, FrontendState};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use socket2::Socket;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use socket2::{SockAddr, Socket};
 
 use crate::clock;
 
-use super::listener::{Listener, Listeners};
-use super::shared::{Accepted, Admission, Message, Shared};
+use super::listener::Listener;
+use super::shared::{Accepted, Admission, Shared};
 
-/// Connections taken from one listener before the others get their turn.
-const ACCEPTS: usize = 64;
+/// Connections taken from one listener before the sessions of the worker get their turn.
+const ACCEPTS: usize = 16;
 
 /// How long nothing is accepted after the kernel ran out of descriptors or memory: long enough not to spin, short
 /// enough for a client not to notice.
@@ -37,42 +38,34 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How long nothing is accepted after as many came in a second as may: a small part of the second.
 const RATE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Events taken from the kernel at once.
-const EVENTS: usize = 64;
-
-/// The epoll token of the acceptor's own wake-up; listeners have their index.
-const WAKE: u64 = u64::MAX;
-
-/// The thread that accepts.
+/// What one worker knows of the listeners.
 #[derive(Debug)]
 pub(super) struct Acceptor {
+    worker: usize,
     shared: Arc<Shared>,
     plan: Arc<Plan>,
-    epoll: Epoll,
     gates: Vec<ListenerGate>,
     /// What the gates are like, as of the view it is from.
     admittance: Admittance,
-    /// When to accept again after [`PAUSE`] or [`RATE_PAUSE`].
-    resume_at: Option<Instant>,
-    /// How many connections each frontend has taken, for those that limit it.
-    frequencies: Vec<Frequency>,
-    /// When one of them may take the next.
-    refilled_at: Option<Instant>,
+    /// Whether a gate is closed.
+    some_closed: bool,
 }
 
-/// One listener and whether it is open.
+/// One listener, as one worker sees it.
 #[derive(Debug)]
 struct ListenerGate {
     /// `None` once its frontend is shut down.
-    listener: Option<Listener>,
+    listener: Option<Arc<Listener>>,
     frontend: FrontendId,
-    /// Whether a PROXY header comes first.
-    accept_proxy: bool,
     load: Arc<FrontendLoad>,
     /// Whether the kernel takes connections at all.
     listening: bool,
-    /// Whether we take them off the kernel.
+    /// Whether this worker takes them off the kernel.
     open: bool,
+    /// When to do so again at the earliest.
+    resume_at: Option<Instant>,
+    /// How many to take at once: as many as there were last time, so that asking in vain is rare.
+    batch: usize,
 }
 
 /// How many connections there may be.
@@ -99,119 +92,118 @@ enum Stop {
 }
 
 impl Acceptor {
-    pub(super) fn new(shared: &Arc<Shared>, listeners: Listeners) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(
-            &shared.gate.wake.descriptor,
-            EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, WAKE),
-        )?;
+    /// Watches `listeners` with the epoll of `worker`; [`listener_of`] tells their events from others.
+    pub(super) fn new(
+        worker: usize,
+        shared: &Arc<Shared>,
+        plan: &Arc<Plan>,
+        listeners: &[Arc<Listener>],
+        epoll: &Epoll,
+    ) -> io::Result<Self> {
         let serving = shared.serving.load();
-        let mut gates = Vec::new();
-        for (token, listener) in (0..).zip(listeners.listeners) {
+        let gates = listeners.iter().map(|listener| {
             let frontend = listener.frontend;
-            epoll.add(&listener.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
             let load = serving.frontends.get(usize::from(frontend.0)).map(Arc::clone).unwrap_or_default();
-            gates.push(ListenerGate {
-                accept_proxy: listener.accept_proxy,
-                listener: Some(listener),
-                frontend,
-                load,
-                listening: true,
-                open: true,
-            });
-        }
-        let frequencies = listeners.plan.frontends.iter().map(|_| Frequency::default()).collect();
+            let listener = Some(Arc::clone(listener));
+            ListenerGate { listener, frontend, load, listening: true, open: false, resume_at: None, batch: 1 }
+        });
+        let gates = gates.collect();
         // What the first view says otherwise is done with the first turn.
-        let admittance = Admittance::new(&listeners.plan);
-        let (shared, plan) = (Arc::clone(shared), listeners.plan);
-        let (resume_at, refilled_at) = (None, None);
-        Ok(Self { shared, plan, epoll, gates, admittance, resume_at, frequencies, refilled_at })
+        let admittance = Admittance::new(plan);
+        let (shared, plan) = (Arc::clone(shared), Arc::clone(plan));
+        let mut acceptor = Self { worker, shared, plan, gates, admittance, some_closed: false };
+        (0..acceptor.gates.len()).try_for_each(|index| acceptor.open(index, epoll))?;
+        Ok(acceptor)
     }
 
-    /// Accepts until the data plane stops. Returns early only if the kernel refuses to report events.
-    pub(super) fn run(mut self) -> nix::Result<()> {
-        let mut events = [EpollEvent::empty(); EVENTS];
-        while !self.shared.stopping.load(Ordering::Acquire) {
-            let count = match self.epoll.wait(&mut events, self.patience()) {
-                Err(Errno::EINTR) => 0,
-                result => result?,
+    /// When [`turn`](Self::turn) has something to do at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waiting = self.gates.iter().filter(|gate| !gate.open);
+        if self.some_closed { waiting.filter_map(|gate| gate.resume_at).min() } else { None }
+    }
+
+    /// Does what is due once in every turn of the worker, when sessions that have ended have made room: opens what was
+    /// closed. Whoever serves the session that ends sees to it, so nobody has to be told.
+    pub(super) fn turn(&mut self, epoll: &Epoll, now: Instant) -> nix::Result<()> {
+        if !std::mem::take(&mut self.some_closed) {
+            return Ok(());
+        }
+        for index in 0..self.gates.len() {
+            let Some(gate) = self.gates.get(index).filter(|gate| gate.listening && !gate.open) else {
+                continue;
             };
-            let gate = &self.shared.gate;
-            let woken = gate.wake.take();
-            gate.answered.store(self.shared.asked.load(Ordering::Acquire), Ordering::Release);
-            let now = Instant::now();
-            let paused = self.resume_at.is_some_and(|at| at > now);
-            let refilled = self.refilled_at.take_if(|at| *at <= now).is_some();
-            if woken {
-                self.follow_orders()?;
-            }
-            if !paused && (woken || refilled || self.resume_at.take().is_some()) {
-                self.reopen()?;
-            }
-            for event in events.iter().take(count).filter(|event| event.data() != WAKE) {
-                if let Ok(index) = usize::try_from(event.data()) {
-                    self.accept(index)?;
-                }
+            let paused = gate.resume_at.is_some_and(|at| at > now);
+            if paused || gate.is_full(self.bounds(gate), &self.shared) {
+                self.some_closed = true;
+            } else {
+                self.open(index, epoll)?;
             }
         }
         Ok(())
     }
 
-    fn patience(&self) -> EpollTimeout {
-        let next = [self.resume_at, self.refilled_at].into_iter().flatten().min();
-        let Some(at) = next else { return EpollTimeout::NONE };
-        let wait = at.saturating_duration_since(Instant::now());
-        EpollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(EpollTimeout::MAX)
-    }
-
     /// Listens where the current view says so, and nowhere else.
-    fn follow_orders(&mut self) -> nix::Result<()> {
+    pub(super) fn follow_orders(&mut self, epoll: &Epoll) -> nix::Result<()> {
         let serving = self.shared.serving.load();
         if serving.admittance == self.admittance {
             return Ok(());
         }
         self.admittance = serving.admittance.clone();
-        for (token, gate) in (0..).zip(&mut self.gates) {
+        for index in 0..self.gates.len() {
+            let Some(gate) = self.gates.get_mut(index) else { continue };
             let frontend = self.admittance.frontends.get(usize::from(gate.frontend.0));
             let state = frontend.map_or(FrontendState::Open, |frontend| frontend.state);
-            let Some(listener) = &gate.listener else { continue };
+            let Some(listener) = gate.listener.clone() else { continue };
             let listens = state == FrontendState::Open;
-            if gate.listening && !listens {
-                // The kernel would report a socket that does not listen without end.
-                self.epoll.delete(&listener.socket)?;
-            }
-            let turned = match (gate.listening, listens) {
-                (true, false) => listener.pause(),
-                (false, true) => listener.resume(),
-                _ => Ok(()),
-            };
-            if let Err(error) = turned {
-                let name =
-                    self.plan.frontends.get(usize::from(gate.frontend.0)).map_or("", |section| &section.name);
-                tracing::error!("a listener of {name} cannot be turned on or off: {error}");
-            }
-            if !gate.listening && listens {
-                self.epoll.add(&listener.socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-                gate.open = true;
-            }
-            gate.listening = listens;
+            let was_listening = std::mem::replace(&mut gate.listening, listens);
             if state == FrontendState::ShutDown {
                 gate.listener = None;
             }
+            if was_listening && !listens && std::mem::take(&mut gate.open) {
+                // The kernel would report a socket that does not listen without end.
+                epoll.delete(&listener.socket)?;
+            }
+            if let Err(error) = listener.turn(listens) {
+                let section = self.plan.frontends.get(usize::from(listener.frontend.0));
+                let name = section.map_or("", |section| &section.name);
+                tracing::error!("a listener of {name} cannot be turned on or off: {error}");
+            }
+            if !was_listening && listens {
+                self.open(index, epoll)?;
+            }
         }
+        // Limits may be others now.
+        self.some_closed = true;
         Ok(())
     }
 
-    /// Opens the listeners that were closed; one that is still at its limit closes again when its turn comes.
-    fn reopen(&mut self) -> nix::Result<()> {
-        for (token, gate) in (0..).zip(&mut self.gates) {
-            let Some(listener) = gate.listener.as_ref().filter(|_| gate.listening && !gate.open) else {
-                continue;
-            };
-            gate.open = true;
-            self.epoll.modify(&listener.socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+    /// Takes connections off a listener that has some, until there is a reason to stop.
+    pub(super) fn accept(
+        &mut self,
+        index: usize,
+        epoll: &Epoll,
+        accepted: &mut Vec<Accepted>,
+    ) -> nix::Result<()> {
+        let Some(gate) = self.gates.get(index).filter(|gate| gate.open) else { return Ok(()) };
+        let bounds = self.bounds(gate);
+        let stop = self.take(index, bounds, accepted);
+        let now = Instant::now();
+        match stop {
+            Stop::Done => Ok(()),
+            Stop::Limit => self.close(index, None, epoll),
+            Stop::TooFast(wait) => self.close(index, Some(now + wait), epoll),
+            Stop::Rate => self.close_all(now + RATE_PAUSE, epoll),
+            Stop::Exhausted => {
+                if self.shared.counters.accept_pauses.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::warn!(
+                        "the kernel has no descriptor or memory left for a new connection; clients wait in the backlog \
+                         until others leave (the metric mainstay_accept_pauses_total counts how often; the limit of \
+                         descriptors is LimitNOFILE in systemd)"
+                    );
+                }
+                self.close_all(now + PAUSE, epoll)
+            }
         }
-        Ok(())
     }
 
     fn bounds(&self, gate: &ListenerGate) -> Bounds {
@@ -225,113 +217,155 @@ impl Acceptor {
         }
     }
 
-    fn accept(&mut self, index: usize) -> nix::Result<()> {
-        let Some(gate) = self.gates.get(index).filter(|gate| gate.open) else { return Ok(()) };
-        let (bounds, frontend) = (self.bounds(gate), usize::from(gate.frontend.0));
+    fn take(&mut self, index: usize, bounds: Bounds, accepted: &mut Vec<Accepted>) -> Stop {
+        let Some(gate) = self.gates.get_mut(index) else { return Stop::Done };
+        let frontend = usize::from(gate.frontend.0);
         let section = self.plan.frontends.get(frontend);
         let limit = section.and_then(|section| section.rules.sessions_per_second);
-        let Some(frequency) = self.frequencies.get_mut(frontend) else { return Ok(()) };
-        let mut pace = limit.map(|limit| (limit, frequency));
-        let mut stop = gate.accept(bounds, &self.shared, &self.plan, &mut pace);
-        if stop == Stop::Limit {
-            // Look once more after saying so: a connection that ended in between woke nobody.
-            self.shared.gate.wait();
-            stop = gate.accept(bounds, &self.shared, &self.plan, &mut pace);
-        }
-        match stop {
-            Stop::Done => Ok(()),
-            Stop::Limit => self.close(index),
-            Stop::Rate => self.pause(RATE_PAUSE),
-            Stop::TooFast(wait) => {
-                let at = Instant::now() + wait;
-                self.refilled_at = Some(self.refilled_at.map_or(at, |other| other.min(at)));
-                self.close(index)
-            }
-            Stop::Exhausted => {
-                self.shared.counters.accept_pauses.fetch_add(1, Ordering::Relaxed);
-                self.pause(PAUSE)
-            }
-        }
-    }
-
-    /// Accepts nothing for a while.
-    fn pause(&mut self, pause: Duration) -> nix::Result<()> {
-        self.resume_at = Some(Instant::now() + pause);
-        (0..self.gates.len()).try_for_each(|index| self.close(index))
-    }
-
-    /// Stops listening for connections; they wait in the backlog.
-    fn close(&mut self, index: usize) -> nix::Result<()> {
-        match self.gates.get_mut(index) {
-            Some(ListenerGate { listener: Some(listener), listening: true, open, .. }) if *open => {
-                *open = false;
-                let token = u64::try_from(index).unwrap_or(WAKE);
-                self.epoll.modify(&listener.socket, &mut EpollEvent::new(EpollFlags::empty(), token))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl ListenerGate {
-    /// Takes connections until there is a reason to stop.
-    fn accept(
-        &self,
-        bounds: Bounds,
-        shared: &Arc<Shared>,
-        plan: &Arc<Plan>,
-        pace: &mut Option<(u32, &mut Frequency)>,
-    ) -> Stop {
-        let Some(listener) = self.listener.as_ref().filter(|_| self.listening) else { return Stop::Done };
-        for _ in 0..ACCEPTS {
-            if self.load.sessions.load(Ordering::Acquire) >= bounds.frontend
-                || shared.gate.sessions.load(Ordering::Acquire) >= bounds.all
-            {
+        // One worker at a time, so that no limit is passed by one connection for each of them.
+        let frequencies = &self.shared.gate.frequencies;
+        let mut frequencies = frequencies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pace = limit.zip(frequencies.get_mut(frontend));
+        for taken in 0..gate.batch {
+            if gate.is_full(bounds, &self.shared) {
                 return Stop::Limit;
             }
-            if let Some((limit, frequency)) = pace
+            if let Some((limit, frequency)) = &pace
                 && let Some(wait) = frequency.wait(*limit, SECOND, clock::now())
             {
                 return Stop::TooFast(wait);
             }
             // Connections, not what rules let in of them: workers judge later, and a burst would be in by then.
             if bounds.each_second < u32::MAX
-                && shared.counters.connection_rate.per_second(clock::now()) >= bounds.each_second
+                && self.shared.counters.connection_rate.per_second(clock::now()) >= bounds.each_second
             {
                 return Stop::Rate;
             }
-            match listener.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
-                Ok((socket, address)) => {
-                    if let Some((_, frequency)) = pace {
+            match gate.accept_one() {
+                Ok(Some((socket, address))) => {
+                    if let Some((_, frequency)) = &mut pace {
                         frequency.count(SECOND, clock::now());
                     }
-                    if let Some(address) = address.as_socket() {
-                        self.hand_over(socket, address, shared, plan);
-                    }
+                    accepted.extend(gate.admit(socket, &address, self.worker, &self.shared, &self.plan));
                 }
+                Ok(None) => {
+                    gate.batch = taken.max(1);
+                    return Stop::Done;
+                }
+                Err(Exhausted) => return Stop::Exhausted,
+            }
+        }
+        gate.batch = gate.batch.saturating_mul(2).min(ACCEPTS);
+        Stop::Done
+    }
+
+    /// Takes connections from a listener.
+    fn open(&mut self, index: usize, epoll: &Epoll) -> nix::Result<()> {
+        let Some(gate) = self.gates.get_mut(index).filter(|gate| !gate.open) else { return Ok(()) };
+        let Some(listener) = &gate.listener else { return Ok(()) };
+        epoll.add(&listener.socket, EpollEvent::new(EpollFlags::EPOLLIN, token(index)))?;
+        (gate.open, gate.resume_at) = (true, None);
+        Ok(())
+    }
+
+    /// Takes none from it, until `resume_at` or until there is room; they wait in the backlog.
+    fn close(&mut self, index: usize, resume_at: Option<Instant>, epoll: &Epoll) -> nix::Result<()> {
+        let Some(gate) = self.gates.get_mut(index).filter(|gate| gate.listening) else { return Ok(()) };
+        gate.resume_at = gate.resume_at.max(resume_at);
+        self.some_closed = true;
+        match &gate.listener {
+            Some(listener) if std::mem::take(&mut gate.open) => epoll.delete(&listener.socket),
+            _ => Ok(()),
+        }
+    }
+
+    fn close_all(&mut self, resume_at: Instant, epoll: &Epoll) -> nix::Result<()> {
+        (0..self.gates.len()).try_for_each(|index| self.close(index, Some(resume_at), epoll))
+    }
+}
+
+/// The epoll token of a listener. They count down from the highest numbers, which no session's key comes near: there
+/// are far fewer descriptors than places.
+fn token(index: usize) -> u64 {
+    u64::try_from(index).unwrap_or(u64::MAX).saturating_add(2).wrapping_neg()
+}
+
+/// The listener that an epoll token names. `count` is how many there are.
+pub(super) fn listener_of(token: u64, count: usize) -> Option<usize> {
+    let index = usize::try_from(token.wrapping_neg()).ok()?.checked_sub(2)?;
+    (index < count).then_some(index)
+}
+
+/// The kernel ran out of descriptors or memory.
+struct Exhausted;
+
+impl ListenerGate {
+    fn is_full(&self, bounds: Bounds, shared: &Shared) -> bool {
+        self.load.sessions.load(Ordering::Acquire) >= bounds.frontend
+            || shared.gate.sessions.load(Ordering::Acquire) >= bounds.all
+    }
+
+    /// The next connection that is still there.
+    fn accept_one(&self) -> Result<Option<(Socket, SockAddr)>, Exhausted> {
+        let Some(listener) = self.listener.as_ref().filter(|_| self.listening) else { return Ok(None) };
+        for _ in 0..ACCEPTS {
+            match listener.socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
+                Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                    Some(Errno::EAGAIN) => return Stop::Done,
+                    Some(Errno::EAGAIN) => return Ok(None),
                     Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
-                        return Stop::Exhausted;
+                        return Err(Exhausted);
                     }
                     // This one is gone already (accept(2), "Error handling"); there may be others.
                     _ => {}
                 },
             }
         }
-        Stop::Done
+        Ok(None)
     }
 
-    fn hand_over(&self, socket: Socket, address: SocketAddr, shared: &Arc<Shared>, plan: &Arc<Plan>) {
-        // The listener may stand for many addresses. It fails only for a connection that is gone already.
-        let Some(destination) = socket.local_addr().ok().and_then(|local| local.as_socket()) else { return };
-        let endpoints = Endpoints::new(address, destination);
-        let admission = Admission::new(shared, &self.load, clock::now());
-        let worker = admission.worker();
-        let (frontend, accept_proxy, plan) = (self.frontend, self.accept_proxy, Arc::clone(plan));
-        let at = (Instant::now(), clock::wall());
-        let accepted =
-            Accepted { stream: socket.into(), endpoints, accept_proxy, at, frontend, plan, admission };
-        shared.send(worker, Message::Accepted(accepted));
+    /// Counts a connection in.
+    fn admit(
+        &self,
+        socket: Socket,
+        address: &SockAddr,
+        worker: usize,
+        shared: &Arc<Shared>,
+        plan: &Arc<Plan>,
+    ) -> Option<Accepted> {
+        let listener = self.listener.as_ref()?;
+        let address = address.as_socket()?;
+        let destination = match listener.address {
+            Some(address) => address,
+            // It fails only for a connection that is gone already.
+            None => socket.local_addr().ok()?.as_socket()?,
+        };
+        let admission = Admission::new(shared, &self.load, worker, clock::now());
+        Some(Accepted {
+            stream: socket.into(),
+            endpoints: Endpoints::new(address, destination),
+            accept_proxy: listener.accept_proxy,
+            at: (Instant::now(), clock::wall()),
+            frontend: self.frontend,
+            plan: Arc::clone(plan),
+            admission,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slab::{Key, Slab};
+    use super::*;
+
+    #[test]
+    fn no_session_is_taken_for_a_listener() {
+        let mut slab = Slab::default();
+        let key: Key = slab.insert(|_| ());
+        assert_eq!(listener_of(key.to_bits() << 1 | 1, 70_000), None);
+        assert_eq!(listener_of(u64::MAX, 70_000), None, "the wake-up of the worker");
+        assert_eq!(listener_of(token(69_999), 70_000), Some(69_999));
+        assert_eq!(listener_of(token(0), 1), Some(0));
+        assert_eq!(listener_of(token(1), 1), None);
     }
 }

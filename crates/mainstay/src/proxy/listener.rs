@@ -5,11 +5,11 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mainstay_engine::plan::{Bind, Frontend, FrontendId, Plan};
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::holder;
 use super::socket::watch_peer;
@@ -22,7 +22,7 @@ const DEFAULT_BACKLOG: u32 = 4096;
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) plan: Arc<Plan>,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Arc<Listener>>,
 }
 
 /// One listening socket.
@@ -32,18 +32,33 @@ pub(super) struct Listener {
     pub(super) frontend: FrontendId,
     /// Whether a PROXY header comes first.
     pub(super) accept_proxy: bool,
+    /// Where clients of it connect to; `None` if it stands for many addresses.
+    pub(super) address: Option<SocketAddr>,
+    listening: Mutex<bool>,
     backlog: u32,
 }
 
 impl Listener {
-    /// Refuses connections, those in the backlog included. The port stays ours.
-    pub(super) fn pause(&self) -> io::Result<()> {
-        self.socket.shutdown(std::net::Shutdown::Read)
+    fn new(socket: Socket, frontend: FrontendId, bind: &Bind, backlog: u32) -> Self {
+        let bound = socket.local_addr().ok().and_then(|local| local.as_socket());
+        Self {
+            socket,
+            frontend,
+            accept_proxy: bind.accept_proxy,
+            address: bound.filter(|address| !address.ip().is_unspecified()),
+            listening: Mutex::new(true),
+            backlog,
+        }
     }
 
-    /// Takes connections again.
-    pub(super) fn resume(&self) -> io::Result<()> {
-        self.socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))
+    /// Takes connections, or refuses them, those in the backlog included. The port stays ours.
+    pub(super) fn turn(&self, listens: bool) -> io::Result<()> {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        match (std::mem::replace(&mut *listening, listens), listens) {
+            (true, false) => self.socket.shutdown(std::net::Shutdown::Read),
+            (false, true) => self.socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -58,7 +73,7 @@ impl Listeners {
                 let backlog = backlog(plan, section);
                 let socket = listen(bind, backlog)
                     .map_err(|source| BindError::new(plan, frontend, section, bind, source))?;
-                listeners.push(Listener { socket, frontend, accept_proxy: bind.accept_proxy, backlog });
+                listeners.push(Arc::new(Listener::new(socket, frontend, bind, backlog)));
             }
         }
         Ok(Self { plan: Arc::clone(plan), listeners })
@@ -142,7 +157,7 @@ fn listen(bind: &Bind, backlog: u32) -> io::Result<Socket> {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
     // Accepted connections inherit these, which saves five system calls for each of them.
-    watch_peer(&socket)?;
+    watch_peer(&SockRef::from(&socket))?;
     socket.bind(&bind.address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket)

@@ -1,7 +1,7 @@
 //! The data plane: accepts connections, finds each a server and relays, without ever meeting control.
 //!
-//! Owns [`Proxy`], the handle on its threads. One acceptor hands each connection to the worker with the fewest; one
-//! worker for each core relays. They share a published view and atomics, nothing else:
+//! Owns [`Proxy`], the handle on its threads: one worker for each core, which accepts and relays. They share the
+//! listeners, a published view and atomics, nothing else:
 //! [`listener`] binds, [`acceptor`] accepts, [`worker`] loops, [`session`] finds a server, [`relaying`] and [`relay`]
 //! move bytes, [`queue`] lets connections wait for a slot.
 //!
@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mainstay_engine::logging::server_state::ServerLine;
 use mainstay_engine::plan::ServerId;
+use mainstay_engine::rules::Frequency;
 use mainstay_engine::serving::Serving;
 use mainstay_engine::serving::termination::Cause;
 
@@ -45,7 +46,6 @@ use crate::syslog::Syslog;
 pub use listener::{BindError, Listeners};
 pub use listing::{Cursor, Page, SessionId, SessionInfo, SessionPhase};
 
-use acceptor::Acceptor;
 use queue::PoolQueue;
 use shared::{Counters, Gate, Mailbox, Message, RATE_UNIT, Shared, Traffic, Wake};
 use worker::Worker;
@@ -117,11 +117,9 @@ impl Proxy {
             receivers.push(receiver);
         }
         let gate = Gate {
-            wake: Wake::new()?,
             sessions: AtomicU32::new(0),
             maxconn,
-            waiting: AtomicBool::new(false),
-            answered: AtomicU64::new(0),
+            frequencies: Mutex::new(vec![Frequency::default(); plan.frontends.len()]),
         };
         let shared = Arc::new(Shared {
             queues: serving
@@ -141,11 +139,9 @@ impl Proxy {
         // From here on an error drops `proxy`, which stops what has been started.
         let mut proxy = Self { shared: Arc::clone(&shared), threads: Vec::new(), asked_at: Mutex::new(None) };
         for (index, receiver) in receivers.into_iter().enumerate() {
-            let worker = Worker::new(index, &shared, receiver)?;
+            let worker = Worker::new(index, &shared, receiver, &listeners)?;
             proxy.spawn(format!("worker {index}"), move || worker.run())?;
         }
-        let acceptor = Acceptor::new(&shared, listeners)?;
-        proxy.spawn("acceptor".to_owned(), move || acceptor.run())?;
         Ok(proxy)
     }
 
@@ -153,7 +149,7 @@ impl Proxy {
     pub fn publish(&self, serving: Arc<Serving>) {
         let before = self.shared.serving.swap(Arc::clone(&serving));
         if before.admittance != serving.admittance {
-            self.shared.gate.wake.wake();
+            self.wake_all();
         }
         for queue in &self.shared.queues {
             queue.serve(&self.shared);
@@ -184,7 +180,6 @@ impl Proxy {
         let answers = (0..).map(|index| format!("worker {index}")).zip(&self.shared.mailboxes);
         let silent = answers
             .map(|(name, mailbox)| (name, &mailbox.answered))
-            .chain([("acceptor".to_owned(), &self.shared.gate.answered)])
             .find(|(_, answered)| answered.load(Ordering::Acquire) < asked);
         let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
         match (silent, *asked_at) {
@@ -252,7 +247,6 @@ impl Proxy {
         for mailbox in &self.shared.mailboxes {
             mailbox.wake.wake();
         }
-        self.shared.gate.wake.wake();
     }
 }
 

@@ -13,12 +13,13 @@ use std::time::Instant;
 
 use mainstay_engine::plan::{Frontend, Pool, ServerId};
 use mainstay_engine::serving::termination::{Cause, Stage, Termination};
+use socket2::SockRef;
 
 use super::record::Record;
 use super::relay::{End, Relay, Side};
 use super::session::Next;
 use super::shared::Slot;
-use super::socket;
+use super::socket::{self, WATCH_AFTER};
 use super::worker::Tools;
 
 /// The second half of a session; its client is the session's.
@@ -28,16 +29,32 @@ pub(super) struct Relaying {
     slot: Slot,
     to_server: Relay,
     to_client: Relay,
+    /// When the kernel shall begin to watch the server, if it does not yet.
+    watch_at: Option<Instant>,
 }
 
 impl Relaying {
     /// `first` goes to the server before anything from the client.
     pub(super) fn new(server: Side, slot: Slot, first: Vec<u8>) -> Self {
         Self {
+            watch_at: Some(server.active + WATCH_AFTER),
             server,
             slot,
             to_server: Relay::starting_with(first),
             to_client: Relay::starting_with(Vec::new()),
+        }
+    }
+
+    /// When to call [`watch_server`](Self::watch_server), if there is a call to make.
+    pub(super) fn watch_at(&self) -> Option<Instant> {
+        self.watch_at
+    }
+
+    /// Has the kernel find out whether the server is still there, if it is time for that.
+    pub(super) fn watch_server(&mut self, now: Instant) {
+        if self.watch_at.take_if(|at| *at <= now).is_some() {
+            // It fails only for a connection that is gone already.
+            let _ = socket::watch_peer(&SockRef::from(&self.server.stream));
         }
     }
 

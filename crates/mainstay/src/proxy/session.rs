@@ -386,6 +386,10 @@ impl Session {
             ),
         };
         let (age, (bytes_in, bytes_out)) = (self.record.age(now), self.record.bytes());
+        let expires = match &self.phase {
+            Phase::Relaying(_) => self.silence().map(|(deadline, _)| deadline),
+            _ => self.deadline(),
+        };
         SessionInfo {
             id: self.id(),
             frontend: self.frontend,
@@ -396,7 +400,7 @@ impl Session {
             phase,
             age,
             idle: now.saturating_duration_since(active),
-            expires: self.deadline().map(|deadline| deadline.saturating_duration_since(now)),
+            expires: expires.map(|deadline| deadline.saturating_duration_since(now)),
             bytes_in,
             bytes_out,
         }
@@ -404,6 +408,9 @@ impl Session {
 
     /// The timer rang; perhaps too early.
     pub(super) fn handle_timer(&mut self, tools: &mut Tools) -> Next {
+        if let Phase::Relaying(relaying) = &mut self.phase {
+            relaying.watch_server(tools.now);
+        }
         if self.deadline().is_none_or(|deadline| deadline > tools.now) {
             return Next::Wait;
         }
@@ -440,7 +447,10 @@ impl Session {
                 *deadline
             }
             Phase::TurnAround { deadline, .. } => Some(*deadline),
-            Phase::Relaying(_) => self.silence().map(|(deadline, _)| deadline),
+            Phase::Relaying(relaying) => {
+                let silence = self.silence().map(|(deadline, _)| deadline);
+                [silence, relaying.watch_at()].into_iter().flatten().min()
+            }
         }
     }
 

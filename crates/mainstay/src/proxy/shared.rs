@@ -4,15 +4,16 @@
 //! dropped, whatever ended the connection, so no count can drift.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use mainstay_engine::balance::{self, Pick};
 use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId, ServerIndex};
+use mainstay_engine::rules::Frequency;
 use mainstay_engine::serving::rate::Rate;
 use mainstay_engine::serving::termination::Cause;
 use mainstay_engine::serving::{FrontendLoad, ServerLoad, ServerView, Serving};
@@ -102,18 +103,15 @@ impl Traffic {
     }
 }
 
-/// How the acceptor is reached, and how many connections it may let in.
+/// How many connections may be let in.
 #[derive(Debug)]
 pub(super) struct Gate {
-    pub(super) wake: Wake,
     /// Connections of all frontends.
     pub(super) sessions: AtomicU32,
     /// How many there may be.
     pub(super) maxconn: u32,
-    /// Whether the acceptor leaves connections in a backlog until one ends.
-    pub(super) waiting: AtomicBool,
-    /// The latest [`Shared::asked`] that the acceptor has seen.
-    pub(super) answered: AtomicU64,
+    /// How many connections each frontend has taken, for those that limit it. Its lock is held to accept.
+    pub(super) frequencies: Mutex<Vec<Frequency>>,
 }
 
 /// What a worker is told.
@@ -133,7 +131,7 @@ pub(super) enum Message {
     Kill(SessionId, oneshot::Sender<bool>),
 }
 
-/// A connection on its way from the acceptor to a worker.
+/// A connection on its way from who accepted it to its worker.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
@@ -215,6 +213,16 @@ impl Shared {
         }
     }
 
+    /// Which worker a connection goes to that `own` has accepted: the one with the fewest, or `own` as long as it has not
+    /// a quarter more. Going to another thread costs more than such a difference.
+    fn worker_for(&self, own: usize) -> usize {
+        let sessions = |mailbox: &Mailbox| mailbox.sessions.load(Ordering::Relaxed);
+        let counts = self.mailboxes.iter().map(sessions).enumerate();
+        let Some((least, fewest)) = counts.min_by_key(|(_, count)| *count) else { return own };
+        let enough = |mailbox: &Mailbox| sessions(mailbox) <= fewest.saturating_add(fewest / 4);
+        if self.mailboxes.get(own).is_some_and(enough) { own } else { least }
+    }
+
     /// The queue of `pool`.
     pub(super) fn queue(&self, pool: PoolId) -> Option<&PoolQueue> {
         self.queues.get(usize::from(pool.0))
@@ -239,14 +247,14 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Counts a connection in, and gives it to the worker with the fewest.
-    pub(super) fn new(shared: &Arc<Shared>, frontend: &Arc<FrontendLoad>, clock: EngineInstant) -> Self {
-        let worker = shared
-            .mailboxes
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, mailbox)| mailbox.sessions.load(Ordering::Relaxed))
-            .map_or(0, |(worker, _)| worker);
+    /// Counts a connection in. It goes to `worker`, which has accepted it, unless another one has clearly fewer.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        frontend: &Arc<FrontendLoad>,
+        worker: usize,
+        clock: EngineInstant,
+    ) -> Self {
+        let worker = shared.worker_for(worker);
         if let Some(mailbox) = shared.mailboxes.get(worker) {
             mailbox.sessions.fetch_add(1, Ordering::Relaxed);
         }
@@ -284,21 +292,7 @@ impl Drop for Admission {
             mailbox.sessions.fetch_sub(1, Ordering::Relaxed);
         }
         self.frontend.sessions.fetch_sub(1, Ordering::AcqRel);
-        let gate = &self.shared.gate;
-        gate.sessions.fetch_sub(1, Ordering::AcqRel);
-        // Pairs with the fence in `Gate::wait`: either the acceptor sees the lower count, or this sees that it waits.
-        fence(Ordering::SeqCst);
-        if gate.waiting.load(Ordering::Relaxed) && gate.waiting.swap(false, Ordering::AcqRel) {
-            gate.wake.wake();
-        }
-    }
-}
-
-impl Gate {
-    /// Says that the acceptor waits for a connection to end. The caller looks at the counts once more after this.
-    pub(super) fn wait(&self) {
-        self.waiting.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.shared.gate.sessions.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -21,7 +21,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Sets what both sides of a connection share: no delay for small writes, and a bound on how long a dead peer is
 /// waited for.
-pub(super) fn watch_peer(socket: &Socket) -> io::Result<()> {
+pub(super) fn watch_peer(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     // This also sets SO_KEEPALIVE. The number of probes does not matter: TCP_USER_TIMEOUT ends them.
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
@@ -29,11 +29,17 @@ pub(super) fn watch_peer(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(PEER_DEAD_AFTER))
 }
 
+/// How old a connection to a server is when [`watch_peer`] is called for it. Most are over by then, and are spared four
+/// system calls; the kernel judges a peer by these options only after [`KEEPALIVE_IDLE`] anyway.
+pub(super) const WATCH_AFTER: Duration = Duration::from_secs(5);
+
 /// Starts a connect. The socket is writable when it is established, and in error when it failed.
+///
+/// Until [`WATCH_AFTER`], when [`watch_peer`] is due, it is the time-outs of the session that bound the wait for the peer.
 pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    watch_peer(&socket)?;
+    socket.set_tcp_nodelay(true)?;
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
         _ => Ok(socket.into()),
@@ -66,7 +72,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = connect(listener.local_addr().unwrap()).unwrap();
         let socket = SockRef::from(&stream);
-        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert!(socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
+        watch_peer(&socket).unwrap();
+        assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(PEER_DEAD_AFTER));
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
     }

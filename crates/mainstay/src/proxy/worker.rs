@@ -1,6 +1,6 @@
 //! One worker: a thread with its own epoll, sessions, timers and buffer.
 //!
-//! Owns the loop. Every session belongs to one worker for life, so nothing in it needs a lock. All sockets are watched
+//! Owns the loop: accepts connections and serves them. Every session belongs to one worker for life, so nothing in it needs a lock. All sockets are watched
 //! edge-triggered, once, for everything; what is known of their readiness is in their [`Side`](super::relay::Side). A
 //! panic in a session ends that session.
 
@@ -20,6 +20,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::clock;
 
+use super::acceptor::{Acceptor, listener_of};
+use super::listener::Listeners;
 use super::listing::{ListRequest, PAGE, SessionId};
 use super::pipes::Pipes;
 use super::session::{Next, Session};
@@ -90,16 +92,26 @@ pub(super) struct Worker {
     timers: Timers,
     /// Sessions that stopped to be fair and have more to do.
     again: Vec<Key>,
+    acceptor: Acceptor,
+    /// How many listeners there are.
+    listeners: usize,
     tools: Tools,
 }
 
 impl Worker {
-    pub(super) fn new(index: usize, shared: &Arc<Shared>, mailbox: Receiver<Message>) -> io::Result<Self> {
+    pub(super) fn new(
+        index: usize,
+        shared: &Arc<Shared>,
+        mailbox: Receiver<Message>,
+        listeners: &Listeners,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         if let Some(own) = shared.mailboxes.get(index) {
             let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
             epoll.add(&own.wake.descriptor, EpollEvent::new(events, WAKE))?;
         }
+        let Listeners { plan, listeners } = listeners;
+        let acceptor = Acceptor::new(index, shared, plan, listeners, &epoll)?;
         let tools = Tools {
             worker: index,
             shared: Arc::clone(shared),
@@ -110,12 +122,14 @@ impl Worker {
             epoll,
         };
         let (sessions, timers) = (Slab::default(), Timers::default());
-        Ok(Self { mailbox, sessions, timers, again: Vec::new(), tools })
+        let listeners = listeners.len();
+        Ok(Self { mailbox, sessions, timers, again: Vec::new(), acceptor, listeners, tools })
     }
 
     /// Serves until the data plane stops. Returns early only if the kernel refuses to report events.
     pub(super) fn run(mut self) -> nix::Result<()> {
         let mut events = vec![EpollEvent::empty(); EVENTS];
+        let mut accepted = Vec::new();
         while !self.tools.shared.stopping.load(Ordering::Acquire) {
             let count = match self.tools.epoll.wait(&mut events, self.patience()) {
                 Err(Errno::EINTR) => 0,
@@ -123,12 +137,17 @@ impl Worker {
             };
             self.tools.now = Instant::now();
             self.tools.clock = clock::now();
-            self.handle_wake();
+            self.handle_wake()?;
             for event in events.iter().take(count).filter(|event| event.data() != WAKE) {
+                if let Some(listener) = listener_of(event.data(), self.listeners) {
+                    self.acceptor.accept(listener, &self.tools.epoll, &mut accepted)?;
+                    continue;
+                }
                 let socket = if event.data() & 1 == 0 { Socket::Client } else { Socket::Server };
                 let key = Key::from_bits(event.data() >> 1);
                 self.step(key, |session, tools| session.handle_event(socket, event.events(), tools));
             }
+            self.begin(&mut accepted);
             for key in std::mem::take(&mut self.again) {
                 self.step(key, |session, tools| {
                     session.again = false;
@@ -142,8 +161,21 @@ impl Worker {
                     session.handle_timer(tools)
                 });
             }
+            self.acceptor.turn(&self.tools.epoll, self.tools.now)?;
         }
         Ok(())
+    }
+
+    /// Begins the sessions of new connections, or has another worker do so.
+    fn begin(&mut self, accepted: &mut Vec<Accepted>) {
+        for accepted in accepted.drain(..) {
+            let worker = accepted.admission.worker();
+            if worker == self.tools.worker {
+                self.admit(accepted);
+            } else {
+                self.tools.shared.send(worker, Message::Accepted(accepted));
+            }
+        }
     }
 
     /// How long to wait for events at most. Rounded up to the kernel's unit: waking early would be waking twice.
@@ -151,18 +183,20 @@ impl Worker {
         if !self.again.is_empty() {
             return EpollTimeout::ZERO;
         }
-        let Some(next) = self.timers.next() else { return EpollTimeout::NONE };
+        let next = [self.timers.next(), self.acceptor.deadline()].into_iter().flatten().min();
+        let Some(next) = next else { return EpollTimeout::NONE };
         let wait = next.saturating_duration_since(Instant::now());
         EpollTimeout::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(EpollTimeout::MAX)
     }
 
     /// Looks at everything this worker can be woken for.
-    fn handle_wake(&mut self) {
+    fn handle_wake(&mut self) -> nix::Result<()> {
         let shared = Arc::clone(&self.tools.shared);
-        let Some(own) = shared.mailboxes.get(self.tools.worker) else { return };
+        let Some(own) = shared.mailboxes.get(self.tools.worker) else { return Ok(()) };
         if !own.wake.take() {
-            return;
+            return Ok(());
         }
+        self.acceptor.follow_orders(&self.tools.epoll)?;
         own.answered.store(shared.asked.load(Ordering::Acquire), Ordering::Release);
         while let Ok(message) = self.mailbox.try_recv() {
             match message {
@@ -183,6 +217,7 @@ impl Worker {
                 }
             }
         }
+        Ok(())
     }
 
     fn list(&mut self, request: ListRequest) {

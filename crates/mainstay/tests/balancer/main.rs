@@ -1,5 +1,7 @@
 //! mainstay beside a live HAProxy: both run the same file, with the same servers behind them.
 
 mod distribution;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod queue;
 mod rig;

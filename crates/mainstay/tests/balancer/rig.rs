@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::ports::free_address;
+
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -60,10 +62,6 @@ fn mainstay(file: &PathBuf, socket: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay"));
     command.arg("run").arg("--haproxy-cfg").arg(file).args(["--socket", socket, "--no-peer-link"]);
     command
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
 impl Balancer {

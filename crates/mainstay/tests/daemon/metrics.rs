@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// A process that ends with the test.
-struct Killed(Child);
+pub(super) struct Killed(pub(super) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -15,7 +15,7 @@ impl Drop for Killed {
 }
 
 /// Sends `request` once somebody listens on `port`, and returns the head and the body of the answer.
-fn ask(port: u16, request: &str) -> (String, String) {
+pub(super) fn ask(port: u16, request: &str) -> (String, String) {
     let started = Instant::now();
     let mut stream = loop {
         match TcpStream::connect(("127.0.0.1", port)) {

@@ -6,6 +6,8 @@
 
 mod balancers;
 mod peers;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod script;
 
 use std::fmt::Write as _;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr};
 
 use crate::peers::{Servers, connect, drain, exchange, pause, reset};
+use crate::ports::free_address;
 
 /// The numbers of a line: times, which agree about, and others, which agree exactly.
 pub(crate) type Numbers = (Vec<i64>, Vec<i64>);
@@ -265,10 +266,7 @@ pub(crate) fn configuration(servers: &Servers, port: u16) -> String {
          defaults\n mode tcp\n log global\n option tcplog\n retries 1\n no option redispatch\n\
          timeout connect 500ms\n timeout client 9s\n timeout server 9s\n timeout queue 500ms\n"
     );
-    // Reserved together, so that no port is given twice.
-    let reserved: Vec<TcpListener> =
-        FATES.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    for (fate, reserved) in FATES.iter().zip(&reserved) {
+    for fate in FATES {
         let mut section = fate.section.replace("VARIABLES", VARIABLES);
         for (word, address) in [
             ("ECHOING", servers.echoing),
@@ -284,15 +282,14 @@ pub(crate) fn configuration(servers: &Servers, port: u16) -> String {
         ] {
             section = section.replace(word, &address.to_string());
         }
-        let address = reserved.local_addr().expect("an address");
-        let _ = write!(text, "listen {}\n bind {address}\n {section}\n", fate.name);
+        let _ = write!(text, "listen {}\n bind {}\n {section}\n", fate.name, free_address());
     }
     text
 }
 
 /// A backend whose servers are not there yet.
 pub(crate) fn changing(server: SocketAddr, port: u16) -> String {
-    let listen = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let listen = free_address();
     format!(
         "global\n log 127.0.0.1:{port} local0\n log-tag haproxy\n\
          defaults\n mode tcp\n log global\n timeout connect 2s\n timeout client 9s\n timeout server 9s\n\

@@ -266,7 +266,10 @@ impl Daemon {
         let mut text =
             format!("global\n  maxconn 100\n  stats socket {} level admin\n{FILE}", socket.display());
         for frontend in ["F", "G", "L"] {
-            text = text.replace(&format!("unix@{frontend}"), &format!("127.0.0.1:{}", free_port()));
+            text = text.replace(
+                &format!("unix@{frontend}"),
+                &format!("127.0.0.1:{}", crate::ports::free_address().port()),
+            );
         }
         fs::write(&file, text).expect("a file");
         let mut process = Process::new(program);
@@ -295,11 +298,6 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 #[test]

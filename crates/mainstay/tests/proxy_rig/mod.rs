@@ -3,6 +3,9 @@
 #![expect(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+#[path = "../ports/mod.rs"]
+mod ports;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -15,6 +18,8 @@ use mainstay_engine::health::Health;
 use mainstay_engine::plan::{Bind, Frontend, Plan, Pool, PoolId, Server, ServerId, ServerIndex};
 use mainstay_engine::serving::{FrontendLoad, PoolLoad, ServerLoad, Serving};
 use socket2::{Domain, SockRef, Socket, Type};
+
+pub(crate) use ports::free_address;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -145,8 +150,7 @@ pub fn echo() -> SocketAddr {
 
 /// An address of this machine where nobody listens.
 pub fn refusing() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    free_address()
 }
 
 /// An address that answers no connect: a listener whose backlog is full. Lasts as long as the sockets.

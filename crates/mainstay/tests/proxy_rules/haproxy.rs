@@ -147,7 +147,7 @@ struct HaProxy {
 
 impl HaProxy {
     fn start(text: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let name = format!("mainstay-rules-{}-{}.cfg", std::process::id(), address.port());
         let file = std::env::temp_dir().join(name);
         let text = text.replace(" bind :1\n", &format!(" bind {address}\n"));
