@@ -271,6 +271,7 @@ impl Machine {
             | Output::RunScript { .. }
             | Output::Notify(_)
             | Output::StartCheck { .. }
+            | Output::AskAgent { .. }
             | Output::ShutdownSessions { .. }
             | Output::Resolve { .. }
             | Output::Peer(_) => {

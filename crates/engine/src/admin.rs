@@ -358,13 +358,16 @@ pub struct ServerStatus {
     pub id: u32,
     /// Where it listens.
     pub address: String,
-    /// `up`, `up, going down`, `down`, `down, going up`, `no check`, `drain` or `maintenance`.
+    /// `up`, `up, going down`, `stopping`, `down`, `down (agent)`, `down, going up`, `no check`, `drain` or `maintenance`.
     pub state: String,
     /// How long it has been up or down.
     #[serde(with = "seconds")]
     pub since: Duration,
     /// The latest check in HAProxy's words ("L4OK in 1ms", "L7STS/500 in 3ms"), with its detail.
     pub check: Option<String>,
+    /// The latest answer of its agent, likewise.
+    #[serde(default)]
+    pub agent: Option<String>,
     /// How long ago that check ended.
     #[serde(with = "optional_seconds")]
     pub checked: Option<Duration>,

@@ -16,14 +16,15 @@ use std::time::Duration;
 use crate::admin::{Reply, Request, Status, TimingStatus};
 use crate::event::Event;
 use crate::health::Health;
-use crate::health::check::Verdict;
+use crate::health::agent;
+use crate::health::check::{Seen, Verdict};
 use crate::health::order::{By, ServerOrder, Weight};
 use crate::logging::server_state::ServerLine;
 use crate::peers::reach::OwnReach;
 use crate::peers::view::{RouterView, View};
 use crate::peers::{PeerInput, PeerOptions, PeerOutput, Peers};
 use crate::plan::{
-    Check, FileId, HardwareAddress, Plan, ProcessId, RouterId, RoutingEntry, ScriptId, ServerId,
+    Agent, Check, FileId, HardwareAddress, Plan, ProcessId, RouterId, RoutingEntry, ScriptId, ServerId,
     VirtualAddress, Vrid,
 };
 use crate::resolve::{Answer, Move, Question, Resolve};
@@ -153,6 +154,20 @@ pub enum Input<'a> {
         attempt: u64,
         /// What came of it.
         answer: Answer,
+    },
+    /// A question that [`Output::AskAgent`] asked for is over.
+    AgentAnswered {
+        /// The server.
+        server: ServerId,
+        /// The attempt, as [`Output::AskAgent`] numbered it.
+        attempt: u64,
+        /// What came of it.
+        answer: agent::Answer,
+    },
+    /// As many connections of clients to a server failed in a row as its `error-limit` says.
+    ConnectionErrors {
+        /// The server.
+        server: ServerId,
     },
     /// How the control thread is run: at start.
     Timing(Timing),
@@ -304,6 +319,17 @@ pub enum Output {
         attempt: u64,
         /// What to do.
         check: Arc<Check>,
+        /// How the server is seen meanwhile.
+        seen: Seen,
+    },
+    /// Ask the agent of a server once.
+    AskAgent {
+        /// The server.
+        server: ServerId,
+        /// Comes back in [`Input::AgentAnswered`].
+        attempt: u64,
+        /// Whom to ask.
+        agent: Agent,
     },
     /// Do something about links to other balancers.
     Peer(PeerOutput),
@@ -410,6 +436,10 @@ impl Engine {
                 self.health.handle_check_finished(server, attempt, verdict, now);
             }
             Input::Resolved { attempt, answer } => self.resolve.handle_answer(attempt, answer, now),
+            Input::AgentAnswered { server, attempt, answer } => {
+                self.health.handle_agent_answered(server, attempt, answer, now);
+            }
+            Input::ConnectionErrors { server } => self.health.handle_connection_errors(server, now),
             Input::Peer(input) => self.peers.handle(input, now),
             Input::Request { ticket, request } => self.handle_request(ticket, request, now),
             Input::Timing(timing) => self.timing = Some(timing),

@@ -154,3 +154,6 @@ pub const SERVERS_PER_POOL: usize = 4_096;
 
 /// Routes and rules of one router: the kernel is asked for each of them at every renewal of the addresses.
 pub const ROUTING_PER_ROUTER: usize = 255;
+
+/// Steps of one check: each may cost a connection or a round trip.
+pub const CHECK_STEPS: usize = 256;

@@ -3,8 +3,11 @@
 //! Owns the types only. [`config::lower`](crate::config::lower) is the one maker of a [`Plan`]; nothing else knows a
 //! default. A plan is immutable, and everything in it has been checked: references are indices that exist, ranges hold.
 
+mod agent;
 mod check;
+mod check_status;
 mod condition;
+mod external_check;
 mod frontend;
 mod group;
 pub mod hmac;
@@ -17,21 +20,25 @@ mod router;
 mod routing;
 mod rule;
 mod runtime_api;
+mod steps;
 mod track;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-pub use self::check::{Check, CheckKind, HttpCheck, StatusRanges, TlsCheck, Verify};
+pub use self::agent::Agent;
+pub use self::check::{Check, CheckKind, StatusRanges, TlsCheck, Verify};
+pub use self::check_status::CheckStatus;
 pub use self::condition::{
     Acl, AddressRange, Condition, Constant, Converter, Count, Expression, Fetch, Pattern, Range, Regex, Term,
     Test, TextMatch, embedded,
 };
+pub use self::external_check::ExternalCheck;
 pub use self::frontend::{Bind, Frontend};
 pub use self::group::SyncGroup;
 pub use self::notify::{Notify, NotifyFifo, NotifyScript};
-pub use self::pool::{Algorithm, HashType, Pool, Server};
+pub use self::pool::{Algorithm, HashType, InitialState, Observe, OnError, Pool, Server};
 pub use self::proxy_header::{ProxyHeader, ProxyVersion};
 pub use self::resolver::{Hold, Lookup, NameServer, Resolver, ResolverId};
 pub use self::router::{
@@ -45,6 +52,10 @@ pub use self::rule::{
     TableId,
 };
 pub use self::runtime_api::{Level, RuntimeApi, StatsAddress, StatsSocket};
+pub use self::steps::{
+    Connect, Dialect, Expect, Expected, HeaderPattern, MysqlPacket, Request, Step, StepAction, Steps,
+    TextPattern, Told,
+};
 pub use self::track::{
     FileId, InitialValue, Parameters, ProcessId, ProcessMatch, ProcessTarget, TrackFile, TrackProcess,
     TrackedFile, TrackedProcess,
@@ -63,6 +74,8 @@ pub struct Plan {
     pub runtime_api: RuntimeApi,
     /// The name of this host in what it logs.
     pub log_hostname: log::LogHostname,
+    /// The longest time over which first checks are spread (`max-spread-checks`).
+    pub max_spread_checks: Option<Duration>,
     /// Where clients connect. [`FrontendId`] is an index into this.
     pub frontends: Vec<Frontend>,
     /// Groups of servers. [`PoolId`] is an index into this.

@@ -133,7 +133,12 @@ fn make_control(
     let report = move |server, attempt, verdict| {
         post.post(Command::CheckFinished { server, attempt, verdict });
     };
-    let checks = Checks::new(runtime.handle().clone(), plan, report).map_err(|error| error.to_string())?;
+    let post = mailbox.clone();
+    let answered = move |server, attempt, answer| {
+        post.post(Command::AgentAnswered { server, attempt, answer });
+    };
+    let checks =
+        Checks::new(runtime.handle().clone(), plan, report, answered).map_err(|error| error.to_string())?;
     let listeners = Listeners::bind(plan).map_err(|error| error.to_string())?;
     let now = clock::now();
     // Spreads checks; any number that differs between balancers will do.
@@ -151,6 +156,10 @@ fn make_control(
         let started = Proxy::start(listeners, engine.serving());
         Some(Arc::new(started.map_err(|error| format!("cannot start the data plane: {error}"))?))
     };
+    if let Some(proxy) = &proxy {
+        let post = mailbox.clone();
+        proxy.watch_errors(move |server| post.post(Command::ConnectionErrors { server }));
+    }
     let probe = proxy.clone().map(|proxy| Arc::new(move || proxy.probe()) as Probe);
     let post = mailbox.clone();
     let report =

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mainstay_engine::admin::{Reply, Request};
 use mainstay_engine::engine::Timing;
+use mainstay_engine::health::agent;
 use mainstay_engine::health::check::Verdict;
 use mainstay_engine::peers::PeerInput;
 use mainstay_engine::plan::{ScriptId, ServerId, VirtualAddress};
@@ -36,8 +37,9 @@ use crate::{clock, systemd, tracked};
 
 /// What other threads tell the control thread.
 ///
-/// The queue needs no bound: every check, script and name has one attempt under way at most, every admin connection one
-/// request, an order to the network one report, and the others say no more than a few things a second. Peer links bound
+/// The queue needs no bound: every check, agent, script and name has one attempt under way at most, every admin connection
+/// one request, an order to the network one report, a server one report of failed connects, and the others say no more than
+/// a few things a second. Peer links bound
 /// how often each of them reports.
 #[derive(Debug)]
 pub enum Command {
@@ -49,6 +51,20 @@ pub enum Command {
         attempt: u64,
         /// How it ended.
         verdict: Verdict,
+    },
+    /// An agent was asked.
+    AgentAnswered {
+        /// The server.
+        server: ServerId,
+        /// The attempt.
+        attempt: u64,
+        /// What came of it.
+        answer: agent::Answer,
+    },
+    /// Connects to a server fail.
+    ConnectionErrors {
+        /// The server.
+        server: ServerId,
     },
     /// A run of a script ended.
     ScriptFinished {
@@ -245,6 +261,10 @@ impl Control {
                 Command::CheckFinished { server, attempt, verdict } => {
                     Input::CheckFinished { server, attempt, verdict }
                 }
+                Command::AgentAnswered { server, attempt, answer } => {
+                    Input::AgentAnswered { server, attempt, answer }
+                }
+                Command::ConnectionErrors { server } => Input::ConnectionErrors { server },
                 Command::ScriptFinished { script, run, outcome } => {
                     Input::ScriptFinished { script, run, outcome }
                 }
@@ -297,7 +317,12 @@ impl Control {
                 }
                 Output::RunScript { script, run } => self.scripts.start(script, run),
                 Output::Notify(notification) => self.notifier.tell(&notification),
-                Output::StartCheck { server, attempt, check } => self.checks.start(server, attempt, check),
+                Output::StartCheck { server, attempt, check, seen } => {
+                    self.checks.start(server, attempt, check, seen);
+                }
+                Output::AskAgent { server, attempt, agent } => {
+                    self.checks.ask_agent(server, attempt, agent);
+                }
                 Output::Peer(output) => {
                     if let Some(links) = &mut self.peer_links {
                         links.carry_out(output);

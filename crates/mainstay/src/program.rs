@@ -60,20 +60,37 @@ impl Running {
     /// # Errors
     /// It cannot be started, as a phrase.
     pub(crate) fn start(arguments: &[String], account: Option<(Uid, Gid)>) -> Result<Self, String> {
+        Self::start_with(arguments, account, &[("PATH", PATH.to_owned())])
+    }
+
+    /// Starts a program with this environment and no other.
+    ///
+    /// # Errors
+    /// It cannot be started, as a phrase.
+    pub(crate) fn start_with(
+        arguments: &[String],
+        account: Option<(Uid, Gid)>,
+        environment: &[(&str, String)],
+    ) -> Result<Self, String> {
         let (child, output) =
-            spawn(arguments, account).map_err(|error| phrase_of_error(arguments, &error))?;
+            spawn(arguments, account, environment).map_err(|error| phrase_of_error(arguments, &error))?;
         Ok(Self { child, output, said: Tail::default() })
     }
 
     /// Waits for its end: `Ok` if it went well, and otherwise a phrase that says how. May be given up at any time.
     pub(crate) async fn wait(&mut self) -> Result<(), String> {
+        self.wait_for_code().await.map_err(|(_, phrase)| phrase)
+    }
+
+    /// As [`Running::wait`], with the program's own exit status where there is one.
+    pub(crate) async fn wait_for_code(&mut self) -> Result<(), (Option<i32>, String)> {
         match watch(&mut self.child, &mut self.output, &mut self.said).await {
             Ok(status) => {
                 // What is still in the pipe; a child it left behind may hold it open for ever.
                 self.said.read_what_is_there(&self.output);
-                outcome(status, &self.said)
+                outcome(status, &self.said).map_err(|phrase| (status.code(), phrase))
             }
-            Err(error) => Err(format!("cannot be waited for: {error}")),
+            Err(error) => Err((None, format!("cannot be waited for: {error}"))),
         }
     }
 
@@ -83,7 +100,11 @@ impl Running {
     }
 }
 
-fn spawn(arguments: &[String], account: Option<(Uid, Gid)>) -> io::Result<(Child, pipe::Receiver)> {
+fn spawn(
+    arguments: &[String],
+    account: Option<(Uid, Gid)>,
+    environment: &[(&str, String)],
+) -> io::Result<(Child, pipe::Receiver)> {
     let (program, arguments) =
         arguments.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let (reader, writer) = std::io::pipe()?;
@@ -91,7 +112,7 @@ fn spawn(arguments: &[String], account: Option<(Uid, Gid)>) -> io::Result<(Child
     command
         .args(arguments)
         .env_clear()
-        .env("PATH", PATH)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)

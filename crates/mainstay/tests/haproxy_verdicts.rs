@@ -12,16 +12,19 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use mainstay_engine::config::diagnostic::Level;
+use mainstay_engine::config::diagnostic::{Diagnostic, Level};
 use mainstay_engine::config::haproxy::codes;
 use mainstay_engine::config::haproxy::keywords::{self, PROXY, Place};
 use mainstay_engine::config::source::Sources;
 use mainstay_engine::config::{self, Surroundings};
+use mainstay_engine::plan::Plan;
 
 #[path = "haproxy_verdicts/balance.rs"]
 mod balance;
 #[path = "haproxy_verdicts/cases.rs"]
 mod cases;
+#[path = "haproxy_verdicts/checks.rs"]
+mod checks;
 #[path = "haproxy_verdicts/general.rs"]
 mod general;
 #[path = "haproxy_verdicts/language.rs"]
@@ -39,6 +42,8 @@ mod proxy_headers;
 mod rules;
 #[path = "haproxy_verdicts/runtime_orders.rs"]
 mod runtime_orders;
+#[path = "haproxy_verdicts/transitions.rs"]
+mod transitions;
 
 use cases::{cases, disagreements};
 
@@ -54,7 +59,8 @@ enum Verdict {
 const WORKERS: usize = 4;
 
 /// What mainstay warns of and HAProxy has no reason to.
-const OUR_OWN: [&str; 9] = [
+const OUR_OWN: [&str; 10] = [
+    codes::ASKS_NOTHING,
     codes::NOT_ACTED_ON,
     codes::NO_EFFECT,
     codes::CUTS_WATCHES,
@@ -68,7 +74,7 @@ const OUR_OWN: [&str; 9] = [
 
 #[test]
 fn verdicts_are_haproxys() {
-    let directory = Directory::new();
+    let directory = Directory::new("verdicts");
     let cases = cases();
     assert!(cases.len() >= 600, "{} cases", cases.len());
     // Most of the time is HAProxy's start, on each core one at a time.
@@ -163,19 +169,7 @@ fn ask_haproxy(path: &Path) -> (Verdict, String) {
 }
 
 fn ask_mainstay(text: &str) -> (Verdict, String) {
-    let mut sources = Sources::default();
-    let id = sources.add("haproxy.cfg", text);
-    let variable = |name: &str| match name {
-        "API_PORT" => Some("6443".to_owned()),
-        _ => std::env::var(name).ok(),
-    };
-    let surroundings = Surroundings {
-        variable: &variable,
-        resolve: &resolve,
-        key_file: &|path| Err(format!("{path}: no such file")),
-        pattern_file: &|path| Err(format!("{path}: no such file")),
-    };
-    let (plan, diagnostics) = config::load(&sources, &[id], &[], &surroundings);
+    let (plan, diagnostics) = load(text);
     let mut report = String::new();
     for diagnostic in &diagnostics {
         let _ = writeln!(report, "{:?}[{}] {}", diagnostic.level, diagnostic.code, diagnostic.message);
@@ -191,6 +185,23 @@ fn ask_mainstay(text: &str) -> (Verdict, String) {
     (verdict, report)
 }
 
+/// What mainstay makes of a file, and says of it.
+fn load(text: &str) -> (Option<Plan>, Vec<Diagnostic>) {
+    let mut sources = Sources::default();
+    let id = sources.add("haproxy.cfg", text);
+    let variable = |name: &str| match name {
+        "API_PORT" => Some("6443".to_owned()),
+        _ => std::env::var(name).ok(),
+    };
+    let surroundings = Surroundings {
+        variable: &variable,
+        resolve: &resolve,
+        key_file: &|path| Err(format!("{path}: no such file")),
+        pattern_file: &|path| Err(format!("{path}: no such file")),
+    };
+    config::load(&sources, &[id], &[], &surroundings)
+}
+
 fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     let addresses = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
     Ok(addresses.map(|address| address.ip()).collect())
@@ -200,8 +211,8 @@ fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
 struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("mainstay-verdicts-{}", std::process::id()));
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mainstay-{test}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("a temporary directory");
         Self(path)
     }

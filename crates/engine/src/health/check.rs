@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use crate::plan::CheckStatus;
+
 /// How one check ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// The result.
     pub status: CheckStatus,
-    /// The HTTP status, when there was one.
+    /// The HTTP status or that of a program, with results that [have one](CheckStatus::has_code); 0 if it is not known.
     pub code: Option<u16>,
     /// More for people: an error's text, the body of a refusal. Empty when there is nothing to add.
     pub detail: String,
@@ -18,55 +20,13 @@ pub struct Verdict {
     pub took: Duration,
 }
 
-/// HAProxy's names for check results (management.txt, `check_status`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum CheckStatus {
-    /// The check itself could not run on this machine.
-    Sockerr,
-    /// Connected.
-    L4Ok,
-    /// The connect timed out.
-    L4Tout,
-    /// The connect was refused or unreachable.
-    L4Con,
-    /// TLS is up.
-    L6Ok,
-    /// The TLS handshake timed out.
-    L6Tout,
-    /// The TLS handshake failed.
-    L6Rsp,
-    /// The answer was the one expected.
-    L7Ok,
-    /// The answer timed out.
-    L7Tout,
-    /// The answer could not be understood.
-    L7Rsp,
-    /// The answer had a status that does not pass.
-    L7Sts,
-}
-
-impl CheckStatus {
-    /// Whether the check passed.
-    pub const fn passed(self) -> bool {
-        matches!(self, Self::L4Ok | Self::L6Ok | Self::L7Ok)
-    }
-
-    /// HAProxy's spelling.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sockerr => "SOCKERR",
-            Self::L4Ok => "L4OK",
-            Self::L4Tout => "L4TOUT",
-            Self::L4Con => "L4CON",
-            Self::L6Ok => "L6OK",
-            Self::L6Tout => "L6TOUT",
-            Self::L6Rsp => "L6RSP",
-            Self::L7Ok => "L7OK",
-            Self::L7Tout => "L7TOUT",
-            Self::L7Rsp => "L7RSP",
-            Self::L7Sts => "L7STS",
-        }
-    }
+/// How a server is seen when it is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether checks have found it up.
+    pub up: bool,
+    /// Connections it has.
+    pub sessions: u32,
 }
 
 impl fmt::Display for Verdict {

@@ -62,6 +62,41 @@ pub enum HealthEvent {
         /// As many bring it up.
         rise: u32,
     },
+    /// A server is up and asks for no new connections.
+    ServerStopping {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// The check that said so.
+        check: String,
+    },
+    /// A server that asked for no new connections asks for them again.
+    ServerRunning {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// The check that said so.
+        check: String,
+    },
+    /// A check ended, in a pool that wants to know of each that is news (`option log-health-checks`).
+    CheckEnded {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// Whether it is a backup server.
+        backup: bool,
+        /// Whether the check passed.
+        passed: bool,
+        /// Whether it did so on a condition: no new connections.
+        conditionally: bool,
+        /// How it ended.
+        check: String,
+        /// Results in a row of those that change the server, and what it is: `2/3 UP`.
+        progress: String,
+    },
     /// This machine could not carry out a check, so it says nothing about the server.
     CheckNotRun {
         /// The pool's name.
@@ -88,7 +123,11 @@ impl HealthEvent {
     pub fn severity(&self) -> Severity {
         match self {
             Self::ServerGoingDown { .. } | Self::ServerGoingUp { .. } => Severity::Debug,
-            Self::ServerUp { .. } | Self::PoolServesAgain { .. } => Severity::Info,
+            Self::ServerUp { .. }
+            | Self::ServerRunning { .. }
+            | Self::CheckEnded { .. }
+            | Self::PoolServesAgain { .. } => Severity::Info,
+            Self::ServerStopping { .. } => Severity::Warning,
             Self::ServerDown { .. } | Self::CheckNotRun { .. } => Severity::Warning,
             Self::PoolWithoutServer { .. } => Severity::Error,
         }
@@ -109,6 +148,24 @@ impl fmt::Display for HealthEvent {
             }
             Self::ServerGoingUp { pool, server, check, passed, rise } => {
                 write!(f, "server {pool}/{server} is going up: {check}; {passed} of {rise} checks passed")
+            }
+            Self::ServerStopping { pool, server, check } => {
+                write!(f, "server {pool}/{server} takes no new connections: {check}")
+            }
+            Self::ServerRunning { pool, server, check } => {
+                write!(f, "server {pool}/{server} takes new connections again: {check}")
+            }
+            Self::CheckEnded { pool, server, backup, passed, conditionally, check, progress } => {
+                let backup = if *backup { "backup " } else { "" };
+                let how = match (passed, conditionally) {
+                    (true, true) => "conditionally succeeded",
+                    (true, false) => "succeeded",
+                    (false, _) => "failed",
+                };
+                write!(
+                    f,
+                    "Health check for {backup}server {pool}/{server} {how}, reason: {check}, status: {progress}"
+                )
             }
             Self::CheckNotRun { pool, server, check } => {
                 write!(f, "server {pool}/{server} could not be checked, its state stays: {check}")

@@ -3,6 +3,7 @@
 //! Owns [`Health`], which routes results and time to one machine for each server and publishes what they found.
 //! `check` has the vocabulary of results, `server` the machine, `view` the rules of who is selectable.
 
+pub mod agent;
 mod availability;
 pub mod check;
 pub mod event;
@@ -12,6 +13,8 @@ pub mod order;
 mod server;
 mod settings;
 pub mod status;
+mod track;
+mod verdicts;
 mod view;
 
 use std::collections::VecDeque;
@@ -21,17 +24,17 @@ use std::time::Duration;
 use crate::Event;
 use crate::engine::Output;
 use crate::health::availability::Availability;
-use crate::health::check::{CheckStatus, Verdict};
+use crate::health::check::{CheckStatus, Seen, Verdict};
 use crate::health::event::HealthEvent;
-use crate::health::server::{Change, ServerHealth};
+use crate::health::server::ServerHealth;
 use crate::health::settings::{AdminState, Settings};
+use crate::health::track::Track;
 use crate::health::view::PoolLoads;
 use crate::jitter::Jitter;
 use crate::limits::FIRST_CHECKS;
 use crate::logging::server_state;
 use crate::plan::{Plan, Pool, PoolId, Server, ServerId, ServerIndex};
 use crate::rules::SharedTable;
-use crate::serving::termination::Cause;
 use crate::serving::{Admittance, PoolView, Serving};
 use crate::time::{Deadline, Instant};
 
@@ -41,6 +44,8 @@ pub struct Health {
     plan: Arc<Plan>,
     /// One for each pool of the plan, in its order.
     pools: Vec<PoolHealth>,
+    /// Who follows whom, the followed ones first.
+    tracks: Vec<Track>,
     /// What the data plane has.
     serving: Arc<Serving>,
     jitter: Jitter,
@@ -67,14 +72,21 @@ impl Health {
         let mut pools = Vec::with_capacity(plan.pools.len());
         for pool in &plan.pools {
             let settings: Vec<_> = pool.servers.iter().map(Settings::new).collect();
-            let machine = |settings| ServerHealth::new(settings, first_checks.next().unwrap_or(now), now);
+            let machine = |(settings, server)| {
+                let first = first_checks.next().unwrap_or(now);
+                let mut machine = ServerHealth::new(settings, first, now);
+                machine.begin(server, first);
+                machine
+            };
             pools.push(PoolHealth {
-                servers: settings.iter().map(machine).collect(),
+                servers: settings.iter().zip(&pool.servers).map(machine).collect(),
                 settings,
                 loads: PoolLoads::new(pool),
                 availability: Availability::new(true, now),
             });
         }
+        let tracks = track::in_order(&plan);
+        track::follow(&tracks, &mut pools);
         let views = pool_views(&plan, &pools, now);
         let frontends = plan.frontends.iter().map(|_| Arc::default()).collect();
         let admittance = Admittance::new(&plan);
@@ -82,51 +94,9 @@ impl Health {
         let serving = Serving { plan: Arc::clone(&plan), pools: views, frontends, admittance, tables };
         let serving = Arc::new(serving);
         let outputs = VecDeque::from([Output::Publish(Arc::clone(&serving))]);
-        let mut health = Self { plan, pools, serving, jitter, outputs };
+        let mut health = Self { plan, pools, tracks, serving, jitter, outputs };
         health.report_empty_pools();
         health
-    }
-
-    /// Takes in how a check ended.
-    pub fn handle_check_finished(&mut self, id: ServerId, attempt: u64, verdict: Verdict, now: Instant) {
-        let pool_index = usize::from(id.pool.0);
-        let (Some(pool), Some(health)) = (self.plan.pools.get(pool_index), self.pools.get_mut(pool_index))
-        else {
-            return;
-        };
-        let index = usize::from(id.server.0);
-        let (Some(server), Some(machine)) = (pool.servers.get(index), health.servers.get_mut(index)) else {
-            return;
-        };
-        let (check, found) = (verdict.to_string(), verdict.clone());
-        let change = machine.handle_verdict(server, attempt, verdict, &mut self.jitter, now);
-        let (rise, fall) = server.check.as_ref().map_or((0, 0), |check| (check.rise, check.fall));
-        let shutdown = change == Change::Down && server.shutdown_sessions_when_down;
-        let (up, servers) = health.count();
-        let working = health.working(pool);
-        let (pool, server) = (pool.name.clone(), server.name.clone());
-        let event = match change {
-            Change::Nothing => return,
-            Change::GoingDown(failed) => HealthEvent::ServerGoingDown { pool, server, check, failed, fall },
-            Change::GoingUp(passed) => HealthEvent::ServerGoingUp { pool, server, check, passed, rise },
-            Change::Up => HealthEvent::ServerUp { pool, server, check, up, servers },
-            Change::Down => HealthEvent::ServerDown { pool, server, check, up, servers },
-            Change::Unable => HealthEvent::CheckNotRun { pool, server, check },
-        };
-        // The view comes first: no connection may choose the server after its sessions were closed.
-        let before = Arc::clone(&self.serving);
-        if matches!(change, Change::Up | Change::Down) {
-            self.publish(now);
-        }
-        if shutdown {
-            self.outputs.push_back(Output::ShutdownSessions { server: id, cause: Cause::Down });
-        }
-        self.report(event);
-        if matches!(change, Change::Up | Change::Down) {
-            let line = server_state::change(id, change == Change::Up, &found, working, &self.serving);
-            self.outputs.extend(line.map(Output::Log));
-        }
-        self.report_pool(&before, id.pool);
     }
 
     /// What the data plane should have now.
@@ -142,11 +112,19 @@ impl Health {
             let machines = health.servers.iter_mut().zip(&health.settings);
             for ((index, server), (machine, settings)) in (0..).zip(&servers.servers).zip(machines) {
                 warmer |= machine.warm_up(now);
+                let id = ServerId { pool, server: ServerIndex(index) };
+                if let (Some(agent), Some(asked)) = (&server.agent, machine.agent_mut())
+                    && let Some(attempt) = asked.next_attempt(agent, now)
+                {
+                    self.outputs.push_back(Output::AskAgent { server: id, attempt, agent: agent.clone() });
+                }
                 let Some(check) = &settings.check else { continue };
                 if let Some(attempt) = machine.next_attempt(server, now) {
-                    let server = ServerId { pool, server: ServerIndex(index) };
                     let check = Arc::clone(check);
-                    self.outputs.push_back(Output::StartCheck { server, attempt, check });
+                    let load = health.loads.servers.get(usize::from(index));
+                    let sessions = load.map_or(0, |load| load.sessions());
+                    let seen = Seen { up: machine.state().usable(), sessions };
+                    self.outputs.push_back(Output::StartCheck { server: id, attempt, check, seen });
                 }
             }
         }
@@ -177,6 +155,12 @@ impl Health {
 
     /// Gives the data plane a new view, if it would notice the difference.
     fn publish(&mut self, now: Instant) {
+        let followed = track::follow(&self.tracks, &mut self.pools);
+        self.give_news(now);
+        followed.into_iter().for_each(|id| self.tell_followed(id, now));
+    }
+
+    fn give_news(&mut self, now: Instant) {
         let pools = pool_views(&self.plan, &self.pools, now);
         for (health, view) in self.pools.iter_mut().zip(&pools) {
             health.availability.note(has_server(view), now);
@@ -266,9 +250,9 @@ impl PoolHealth {
 
     /// How many servers work, and how many there are, those in maintenance left out.
     fn count(&self) -> (usize, usize) {
-        let states = || self.servers.iter().map(ServerHealth::state);
-        let up = states().filter(|state| state.usable()).count();
-        (up, states().filter(|&state| state != server::State::Maintenance).count())
+        let up = self.servers.iter().filter(|machine| machine.usable()).count();
+        let in_service = |machine: &&ServerHealth| machine.state() != server::State::Maintenance;
+        (up, self.servers.iter().filter(in_service).count())
     }
 }
 
@@ -294,7 +278,8 @@ fn pool_views(plan: &Plan, pools: &[PoolHealth], now: Instant) -> Vec<PoolView> 
 /// within [`FIRST_CHECKS`]. The seed keeps balancers that start together from checking together.
 fn first_checks(plan: &Plan, jitter: &mut Jitter, now: Instant) -> Vec<Instant> {
     let checks = || plan.servers().filter_map(|(_, server)| server.check.as_ref());
-    let shortest = checks().map(|check| check.interval).min().unwrap_or_default().min(FIRST_CHECKS);
+    let longest = plan.max_spread_checks.unwrap_or(FIRST_CHECKS);
+    let shortest = checks().map(|check| check.interval).min().unwrap_or_default().min(longest);
     let slot = shortest / u32::try_from(checks().count()).unwrap_or(u32::MAX).max(1);
     let offset = jitter.below(slot);
     let mut next = now + offset;

@@ -72,14 +72,14 @@ impl Health {
             return Err(Refusal::NoServer);
         };
         let was_out = settings.out_of_service();
-        let was_usable = machine.state().usable();
+        let was_usable = machine.usable();
         let (outcome, change) = change(order, pool, server, machine, settings, now)?;
         match (was_out, settings.out_of_service()) {
             (false, true) => machine.leave_service(now),
             (true, false) => machine.enter_service(server, settings, now),
             _ => {}
         }
-        let went = was_usable && !machine.state().usable();
+        let went = was_usable && !machine.usable();
         let Some(change) = change else { return Ok(outcome) };
         // The view comes first: no connection may choose the server after its sessions were closed.
         let before = Arc::clone(&self.serving);

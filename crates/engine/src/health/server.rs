@@ -6,13 +6,14 @@ mod orders;
 
 use std::time::Duration;
 
+use crate::health::agent::AgentHealth;
 use crate::health::availability::Availability;
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::settings::{AdminState, Settings};
 use crate::health::view::{Capacity, Warmth};
 use crate::jitter::Jitter;
 use crate::limits::{CHECK_RESULT_GRACE, SLOW_START_STEP, SLOW_START_STEPS};
-use crate::plan::{Check, Server};
+use crate::plan::{Check, InitialState, OnError, Server};
 use crate::serving::WEIGHT_SCALE;
 use crate::time::{Deadline, Instant};
 
@@ -33,6 +34,19 @@ pub(super) struct ServerHealth {
     availability: Availability,
     /// Checks that failed while it was up.
     failed_checks: u64,
+    /// Up, but it asked for no new connections (`http-check disable-on-404`).
+    stopping: bool,
+    agent: Option<AgentHealth>,
+    /// What it follows, if it tracks another server.
+    led: Option<Led>,
+}
+
+/// What a server takes over from the one it tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Led {
+    pub(super) usable: bool,
+    /// It takes no new connections but those that belong to it.
+    pub(super) draining: bool,
 }
 
 /// What is known of a server.
@@ -76,6 +90,10 @@ pub(super) enum Change {
     Up,
     /// It went down.
     Down,
+    /// It is up and asks for no new connections.
+    Stopping,
+    /// It asks for new connections again.
+    Running,
     /// This machine could not carry the check out, for the first time in a row. That says nothing about the server, so
     /// its state stays.
     Unable,
@@ -120,12 +138,15 @@ impl ServerHealth {
             warm_up: None,
             availability,
             failed_checks: 0,
+            stopping: false,
+            agent: None,
+            led: None,
         }
     }
 
     /// Counts how long it is up or down.
     pub(super) fn note_availability(&mut self, now: Instant) {
-        self.availability.note(self.state.usable(), now);
+        self.availability.note(self.usable(), now);
     }
 
     /// How long it was up or down.
@@ -141,6 +162,116 @@ impl ServerHealth {
     /// Whether a slow start is under way.
     pub(super) const fn is_warming_up(&self) -> bool {
         self.warm_up.is_some()
+    }
+
+    /// Begins as the configuration wants it, with an agent that is first asked at `first`.
+    pub(super) fn begin(&mut self, server: &Server, first: Instant) {
+        self.agent = server.agent.as_ref().map(|_| AgentHealth::new(first));
+        self.set_initial_state(server);
+    }
+
+    /// What is thought of it before its first check.
+    pub(super) fn set_initial_state(&mut self, server: &Server) {
+        let Some(check) = server.check.as_ref().filter(|_| self.state == State::Trusted) else { return };
+        self.state = match server.initial_state {
+            InitialState::Up => State::Trusted,
+            InitialState::FullyUp => State::Up { failed: 0 },
+            InitialState::Down => State::Down { passed: check.rise.saturating_sub(1) },
+            InitialState::FullyDown => State::Down { passed: 0 },
+        };
+    }
+
+    /// Whether it works, all things considered.
+    pub(super) fn usable(&self) -> bool {
+        let held = self.agent.as_ref().is_some_and(AgentHealth::is_down);
+        self.state.usable() && !held && self.led.is_none_or(|led| led.usable)
+    }
+
+    /// Whether it takes no new connections but those that belong to it.
+    pub(super) fn draining(&self, settings: &Settings) -> bool {
+        self.stopping || settings.admin == AdminState::Drain || self.led.is_some_and(|led| led.draining)
+    }
+
+    /// Whether it asks for no new connections.
+    pub(super) const fn stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Whether it tracks another server.
+    pub(super) const fn is_led(&self) -> bool {
+        self.led.is_some()
+    }
+
+    pub(super) const fn agent(&self) -> Option<&AgentHealth> {
+        self.agent.as_ref()
+    }
+
+    pub(super) const fn agent_mut(&mut self) -> Option<&mut AgentHealth> {
+        self.agent.as_mut()
+    }
+
+    /// Takes over what the tracked server is; whether that is news.
+    pub(super) fn follow(&mut self, led: Led) -> bool {
+        self.led.replace(led) != Some(led)
+    }
+
+    /// It came up, or went down, for another reason than its checks.
+    pub(super) fn moved(&mut self, server: &Server, now: Instant) {
+        self.since = now;
+        self.warm_up =
+            server.slow_start.filter(|_| self.usable()).and_then(|takes| WarmUp::begin(takes, now));
+    }
+
+    /// Connections of clients failed as often as `observe` wants to know.
+    pub(super) fn handle_connection_errors(
+        &mut self,
+        server: &Server,
+        verdict: Verdict,
+        now: Instant,
+    ) -> Change {
+        let (Some(check), Some(observe)) = (&server.check, server.observe) else { return Change::Nothing };
+        if self.schedule == Schedule::Never {
+            return Change::Nothing;
+        }
+        if let (State::Trusted | State::Up { .. }, OnError::SuddenDeath) = (self.state, observe.on_error)
+            && check.fall > 1
+        {
+            self.state = State::Up { failed: check.fall - 2 };
+        }
+        let change = match observe.on_error {
+            OnError::FastInterval => Change::Nothing,
+            OnError::FailCheck | OnError::SuddenDeath => self.failed(check),
+            OnError::MarkDown => match self.state {
+                State::Trusted | State::Up { .. } => {
+                    self.state = State::Up { failed: check.fall.saturating_sub(1) };
+                    self.failed(check)
+                }
+                _ => Change::Nothing,
+            },
+        };
+        if observe.on_error != OnError::FastInterval {
+            self.latest = Some((verdict, now));
+        }
+        if change == Change::Down {
+            (self.since, self.warm_up, self.stopping) = (now, None, false);
+        }
+        if let Schedule::Waiting { until } = &mut self.schedule {
+            *until = (*until).min(now + check.fast_interval);
+        }
+        change
+    }
+
+    /// How many results in a row of how many there are, and the word for it, as in HAProxy's logs.
+    pub(super) fn progress(&self, check: &Check, weight: u16) -> String {
+        match self.state {
+            State::Up { failed } => {
+                let word = if weight == 0 { "DRAIN" } else { "UP" };
+                format!("{}/{} {word}", check.fall.saturating_sub(failed), check.fall)
+            }
+            State::Down { passed } => format!("{passed}/{} DOWN", check.rise),
+            State::Trusted => format!("1/{} UP", check.fall),
+            State::Unchecked | State::Maintenance => "no check".to_owned(),
+        }
     }
 
     pub(super) const fn state(&self) -> State {
@@ -160,8 +291,8 @@ impl ServerHealth {
     /// What it can take at `now`.
     pub(super) fn capacity(&self, server: &Server, settings: &Settings, now: Instant) -> Capacity {
         Capacity {
-            usable: self.state.usable(),
-            draining: settings.admin == AdminState::Drain,
+            usable: self.usable(),
+            draining: self.draining(settings),
             weight: settings.weight,
             maxconn: settings.maxconn,
             // Without one it is not usable.
@@ -194,6 +325,7 @@ impl ServerHealth {
             self.failed(check)
         };
         self.unable = verdict.status == CheckStatus::Sockerr;
+        let change = self.stop_or_run(change, verdict.status);
         self.latest = Some((verdict, now));
         match change {
             Change::Up => {
@@ -204,7 +336,12 @@ impl ServerHealth {
                 self.since = now;
                 self.warm_up = None;
             }
-            Change::Nothing | Change::GoingDown(_) | Change::GoingUp(_) | Change::Unable => {}
+            Change::Nothing
+            | Change::GoingDown(_)
+            | Change::GoingUp(_)
+            | Change::Stopping
+            | Change::Running
+            | Change::Unable => {}
         }
         let interval = jitter.spread(self.interval(check));
         self.schedule = Schedule::Waiting { until: (started + interval).max(now) };
@@ -219,7 +356,7 @@ impl ServerHealth {
             return None;
         }
         self.attempts += 1;
-        let lost = now + check.connect_timeout + check.answer_timeout + CHECK_RESULT_GRACE;
+        let lost = now + check.longest() + CHECK_RESULT_GRACE;
         self.schedule = Schedule::Running { started: now, lost };
         Some(self.attempts)
     }
@@ -247,7 +384,22 @@ impl ServerHealth {
             Schedule::Running { lost, .. } => Some(Deadline { at: lost, why: "give up a check" }),
         };
         let warm_up = self.warm_up.map(|warm_up| Deadline { at: warm_up.next_step, why: "slow start" });
-        check.into_iter().chain(warm_up).min()
+        let agent = self.agent.as_ref().map(AgentHealth::poll_timeout);
+        check.into_iter().chain(warm_up).chain(agent).min()
+    }
+
+    /// Notes down whether a server that is up asks for no new connections.
+    fn stop_or_run(&mut self, change: Change, status: CheckStatus) -> Change {
+        let before = self.stopping;
+        self.stopping = match status {
+            CheckStatus::L7Okc => matches!(self.state, State::Up { .. }),
+            status => before && !status.passed() && self.state.usable(),
+        };
+        match (change, before, self.stopping) {
+            (Change::Nothing, false, true) => Change::Stopping,
+            (Change::Nothing, true, false) if self.state.usable() => Change::Running,
+            (change, _, _) => change,
+        }
     }
 
     fn passed(&mut self, check: &Check) -> Change {

@@ -6,6 +6,7 @@ use crate::admin::{
     BackCounters, CheckStatistics, FrontendCounters, FrontendStatus, PoolStatus, ServerStatus,
 };
 use crate::health::Health;
+use crate::health::agent::AgentHealth;
 use crate::health::server::{ServerHealth, State};
 use crate::health::settings::{AdminState, Settings};
 use crate::plan::{Algorithm, Check, Server, ServerId};
@@ -35,7 +36,7 @@ impl Health {
             .filter(|(.., machine)| !matches!(machine.state(), State::Maintenance | State::Unchecked));
         checked.map(move |(id, server, machine)| CheckedServer {
             name: name((id, server)),
-            usable: machine.state().usable(),
+            usable: machine.usable(),
             proven: matches!(machine.state(), State::Up { .. }),
         })
     }
@@ -107,9 +108,10 @@ fn server_status(
         name: server.name.clone(),
         id,
         address: settings.address().map_or("unknown".to_owned(), |address| address.to_string()),
-        state: state_name(machine.state(), settings.admin).to_owned(),
+        state: name_of(machine, settings.admin).to_owned(),
         since: now.since(machine.since()),
         check: machine.latest().map(|(verdict, _)| verdict.to_string()),
+        agent: machine.agent().and_then(AgentHealth::latest).map(|(verdict, _)| verdict.to_string()),
         checked: machine.latest().map(|&(_, at)| now.since(at)),
         checks: settings
             .check
@@ -158,6 +160,22 @@ const fn frontend_state(state: FrontendState) -> &'static str {
         FrontendState::Open => "open",
         FrontendState::Disabled => "disabled",
         FrontendState::ShutDown => "shut down",
+    }
+}
+
+fn name_of(machine: &ServerHealth, admin: AdminState) -> &'static str {
+    match state_name(machine.state(), admin) {
+        "maintenance" => "maintenance",
+        "no check" if machine.is_led() => {
+            if machine.usable() {
+                "up"
+            } else {
+                "down"
+            }
+        }
+        _ if machine.agent().is_some_and(AgentHealth::is_down) && machine.state().usable() => "down (agent)",
+        "up" | "up, going down" if machine.stopping() => "stopping",
+        name => name,
     }
 }
 

@@ -81,5 +81,10 @@ const fn reason(status: CheckStatus) -> &'static str {
         CheckStatus::L7Tout => "Layer7 timeout",
         CheckStatus::L7Rsp => "Layer7 invalid response",
         CheckStatus::L7Sts => "Layer7 wrong status",
+        CheckStatus::L7Okc => "Layer7 check conditionally passed",
+        CheckStatus::Hana => "Health analyze",
+        CheckStatus::Procerr => "External check error",
+        CheckStatus::Proctout => "External check timeout",
+        CheckStatus::Procok => "External check passed",
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::plan::ProxyHeader;
+use crate::plan::{ExternalCheck, ProxyHeader, StepAction, Steps};
 
 /// A repeated health check of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Check {
     pub proxy_header: Option<ProxyHeader>,
     /// What to say and to expect once connected.
     pub kind: CheckKind,
-    /// Whether the check speaks inside TLS.
+    /// Whether the check speaks inside TLS, unless steps say so themselves.
     pub tls: Option<TlsCheck>,
     /// Time between checks while nothing changes (`inter`).
     pub interval: Duration,
@@ -39,17 +39,10 @@ pub enum CheckKind {
     Connect,
     /// Sends an SSLv3 client hello and expects any handshake record (`option ssl-hello-chk`).
     SslHello,
-    /// One HTTP request (`option httpchk`).
-    Http(HttpCheck),
-}
-
-/// The request of an HTTP check and the statuses that pass it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// The whole request, as it goes on the wire.
-    pub request: String,
-    /// The statuses that pass.
-    pub expect: StatusRanges,
+    /// Sends and expects, step by step (`option httpchk`, `option tcp-check`).
+    Steps(Steps),
+    /// Runs a program (`option external-check`).
+    External(ExternalCheck),
 }
 
 /// A set of HTTP statuses.
@@ -57,14 +50,12 @@ pub struct HttpCheck {
 pub struct StatusRanges {
     /// Inclusive ranges.
     pub ranges: Vec<(u16, u16)>,
-    /// Whether the ranges name what fails instead (`! status`).
-    pub negated: bool,
 }
 
 impl StatusRanges {
-    /// Whether an answer with `status` passes.
+    /// Whether `status` is in it.
     pub fn contains(&self, status: u16) -> bool {
-        self.ranges.iter().any(|&(low, high)| (low..=high).contains(&status)) != self.negated
+        self.ranges.iter().any(|&(low, high)| (low..=high).contains(&status))
     }
 }
 
@@ -77,6 +68,8 @@ pub struct TlsCheck {
     pub server_name: Option<String>,
     /// Protocols to offer (`check-alpn`).
     pub alpn: Vec<String>,
+    /// A PEM file with the check's own certificate and its key (`crt`).
+    pub certificate: Option<String>,
 }
 
 /// Whose certificates a TLS check believes.
@@ -86,9 +79,35 @@ pub enum Verify {
     None,
     /// Those that an authority in this PEM file signed (`ca-file`).
     Authority(String),
+    /// Those that an authority of this machine signed (`ca-file @system-ca`).
+    System,
 }
 
 impl Check {
+    /// Every way in which its connects speak TLS.
+    pub fn tls_of_connects(&self) -> impl Iterator<Item = &TlsCheck> {
+        let steps = match &self.kind {
+            CheckKind::Steps(steps) => steps.steps.as_slice(),
+            CheckKind::Connect | CheckKind::SslHello | CheckKind::External(_) => &[],
+        };
+        let of_steps = steps.iter().filter_map(|step| match &step.action {
+            StepAction::Connect(connect) => connect.tls.as_ref(),
+            _ => None,
+        });
+        self.tls.iter().chain(of_steps)
+    }
+
+    /// The longest that one attempt can take.
+    pub fn longest(&self) -> Duration {
+        let connects = match &self.kind {
+            CheckKind::Steps(steps) => {
+                steps.steps.iter().filter(|step| matches!(step.action, StepAction::Connect(_))).count()
+            }
+            CheckKind::Connect | CheckKind::SslHello | CheckKind::External(_) => 1,
+        };
+        (self.connect_timeout + self.answer_timeout) * u32::try_from(connects).unwrap_or(u32::MAX)
+    }
+
     /// A check of which nothing but this was said: it connects every two seconds, as HAProxy's.
     pub fn new(address: SocketAddr) -> Self {
         let interval = Duration::from_secs(2);

@@ -299,7 +299,9 @@ pub fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 impl Regex {
     /// Reads a regular expression, or says what is wrong with it.
     pub fn new(text: &str, ignore_case: bool) -> Result<Self, String> {
-        let compiled = regex::bytes::RegexBuilder::new(text).case_insensitive(ignore_case).build();
+        // Byte by byte, as HAProxy's: what is looked at need not be text.
+        let builder = &mut regex::bytes::RegexBuilder::new(text);
+        let compiled = builder.case_insensitive(ignore_case).unicode(false).build();
         compiled.map(|compiled| Self { text: text.to_owned(), compiled }).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
             // The last line has the reason; those above repeat the expression.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::plan::log::Logging;
-use crate::plan::{Check, Lookup, PoolRules, ProxyHeader};
+use crate::plan::{Agent, Check, Lookup, PoolRules, ProxyHeader, ServerId};
 
 /// The servers of one endpoint and how a connection finds one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Pool {
     pub logging: Logging,
     /// A client that ends its side before a server is connected has given up (`option abortonclose`).
     pub abort_on_close: bool,
+    /// Say how each check ended that is news (`option log-health-checks`).
+    pub log_checks: bool,
 }
 
 /// How a pool chooses a server for a new connection.
@@ -103,6 +105,53 @@ pub struct Server {
     pub check: Option<Check>,
     /// It was removed while the daemon runs. Its place is kept, so that those of others stay what they are.
     pub removed: bool,
+    /// The server whose health is its own (`track`).
+    pub track: Option<ServerId>,
+    /// What is thought of it before its first check.
+    pub initial_state: InitialState,
+    /// What failed connections of clients say about it.
+    pub observe: Option<Observe>,
+    /// When it comes up, close the connections of the backup servers of its pool
+    /// (`on-marked-up shutdown-backup-sessions`).
+    pub shutdown_backup_sessions_when_up: bool,
+    /// A program on it that says how it is.
+    pub agent: Option<Agent>,
+}
+
+/// What is thought of a server before its first check (`init-state`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InitialState {
+    /// Up; one failed check takes it down.
+    #[default]
+    Up,
+    /// Up; `fall` failed checks take it down.
+    FullyUp,
+    /// Down; one passed check brings it up.
+    Down,
+    /// Down; `rise` passed checks bring it up.
+    FullyDown,
+}
+
+/// What failed connections of clients do (`observe layer4`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observe {
+    /// As many in a row (`error-limit`).
+    pub limit: u32,
+    /// Do this.
+    pub on_error: OnError,
+}
+
+/// What is done about failed connections (`on-error`). The next check comes after `fastinter` in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// Nothing more.
+    FastInterval,
+    /// They count as one failed check.
+    FailCheck,
+    /// They count as one failed check, and one more takes the server down.
+    SuddenDeath,
+    /// The server goes down.
+    MarkDown,
 }
 
 impl Pool {
@@ -124,6 +173,7 @@ impl Pool {
             rules: PoolRules::default(),
             logging: Logging::default(),
             abort_on_close: false,
+            log_checks: false,
         }
     }
 }
@@ -145,6 +195,11 @@ impl Server {
             proxy_header: None,
             check: None,
             removed: false,
+            track: None,
+            initial_state: InitialState::Up,
+            observe: None,
+            shutdown_backup_sessions_when_up: false,
+            agent: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns [`FrontendLoad`], [`PoolLoad`] and [`ServerLoad`]. Each counter names the field of HAProxy's CSV it is. They live
 //! as long as the daemon and are shared by all views; all are relaxed, but for the slots of a server.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::average::Times;
@@ -46,9 +46,20 @@ pub struct ServerLoad {
     pub bytes_out: AtomicU64,
     /// How long its connections took (`qtime`, `ctime`, `ttime` and their maxima).
     pub times: Times,
+    /// Connects that failed since the last one, or the last check, that did not (`observe`).
+    pub failed_in_a_row: AtomicU32,
+    /// Whether somebody was told of them and has not yet looked.
+    pub errors_reported: AtomicBool,
 }
 
 impl ServerLoad {
+    /// Counts a connect that failed. Says whether somebody is to be told that there have been `limit` of them in a row:
+    /// never again before that was looked at.
+    pub fn count_failed_in_a_row(&self, limit: u32) -> bool {
+        let failed = self.failed_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        failed >= limit && !self.errors_reported.swap(true, Ordering::AcqRel)
+    }
+
     /// Takes one of `maxconn` slots, or says that none is free.
     pub fn acquire(&self, maxconn: Option<u32>) -> bool {
         let limit = maxconn.unwrap_or(u32::MAX);

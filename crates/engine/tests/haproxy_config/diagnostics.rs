@@ -49,7 +49,7 @@ fn cases() -> Vec<(&'static str, String)> {
         back("H010-unknown-parameter", "  server m2 192.0.2.12:6443 chekc inter 2s fal 3 balance"),
         back(
             "H011-not-acted-on",
-            "  option mysql-check user x\n  server m2 192.0.2.12:6443 minconn 3 agent-check\n  balance random\n  http-check connect\n  http-check connect port 3 proto h2\n  option httpchk\n  http-check expect string ok",
+            "  option spop-check\n  server m2 192.0.2.12:6443 minconn 3 crl-file /x\n  balance random\n  http-check connect\n  http-check connect port 3 proto h2\n  option httpchk\n  http-check expect status-code res.status string ok",
         ),
         plain(
             "H011-other-sections",
@@ -81,6 +81,24 @@ fn cases() -> Vec<(&'static str, String)> {
         ),
         front("H015-bind", "  bind 192.0.2.1\n  bind :0\n  bind :99999"),
         back("H016-out-of-range", "  timeout queue 30d\n  server m2 192.0.2.12:6443 weight 300 fall 0"),
+        back(
+            "H075-step-order",
+            "  option httpchk\n  http-check send uri /a\n  http-check send uri /b\n  http-check connect",
+        ),
+        back(
+            "H076-bad-expression",
+            "  option tcp-check\n  tcp-check expect rstring ^(+OK\n  tcp-check expect rstring (?=x)",
+        ),
+        plain(
+            "H077-asks-nothing",
+            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout server 4h\n  option httpchk GET /readyz\nbackend masters\n  http-check expect status 200\n  server m1 192.0.2.11:6443 check\n",
+        ),
+        back(
+            "H078-track",
+            "  server m2 192.0.2.12:6443 track m2\n  server m3 192.0.2.13:6443 track x/m1\n  server m4 192.0.2.14:6443\n  server m5 192.0.2.15:6443 track m4\n  server m6 192.0.2.16:6443 track m1 check",
+        ),
+        back("H079-parameters-clash", "  server m2 192.0.2.12:6443 agent-check"),
+        back("H080-external-check", "  option external-check\n  external-check command /usr/local/bin/ask"),
         back("H017-ignored-here", "  bind :6444\n  maxconn 100\n  http-check expect status 200"),
         front("H018-not-allowed-here", "  server m2 192.0.2.12:6443\ndefaults\n  bind :6444"),
         plain(

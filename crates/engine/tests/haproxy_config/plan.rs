@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mainstay_engine::plan::{Algorithm, CheckKind, HttpCheck, Plan, Server, StatusRanges, TlsCheck, Verify};
+use mainstay_engine::plan::{
+    Algorithm, Check, CheckKind, Expect, Expected, Plan, Server, StatusRanges, StepAction, TlsCheck, Verify,
+};
 
 use crate::support::{Loaded, fixture, fixtures, load, load_all, report};
 
@@ -12,6 +14,26 @@ fn seconds(seconds: u64) -> Option<Duration> {
 
 fn plan_of(loaded: &Loaded) -> &Plan {
     loaded.plan.as_ref().unwrap_or_else(|| panic!("refused:\n{}", report(loaded)))
+}
+
+/// A check that connects, asks and expects once.
+struct Http {
+    tls: Option<TlsCheck>,
+    request: String,
+    expect: Expect,
+}
+
+impl Http {
+    fn of(check: &Check) -> Self {
+        let CheckKind::Steps(steps) = &check.kind else { panic!("an HTTP check: {check:?}") };
+        let actions: Vec<&StepAction> = steps.steps.iter().map(|step| &step.action).collect();
+        let [StepAction::Connect(connect), StepAction::Request(request), StepAction::Expect(expect)] =
+            actions.as_slice()
+        else {
+            panic!("three steps: {steps:?}")
+        };
+        Self { tls: connect.tls.clone(), request: request.text(), expect: Expect::clone(expect) }
+    }
 }
 
 #[test]
@@ -50,12 +72,12 @@ fn the_kubeadm_pair_checks_over_tls_without_asking_who_it_is() {
     assert_eq!((pool.queue_timeout, pool.connect_timeout), (seconds(20), seconds(5)));
     for server in &pool.servers {
         let check = server.check.as_ref().expect("a check");
-        let http = HttpCheck {
-            request: "GET /healthz HTTP/1.0\r\n\r\n".to_owned(),
-            expect: StatusRanges { ranges: vec![(200, 200)], negated: false },
-        };
-        assert_eq!(check.kind, CheckKind::Http(http));
-        assert_eq!(check.tls, Some(TlsCheck { verify: Verify::None, server_name: None, alpn: Vec::new() }));
+        let http = Http::of(check);
+        assert_eq!(http.request, "GET /healthz HTTP/1.0\r\n\r\n");
+        let only_200 = StatusRanges { ranges: vec![(200, 200)] };
+        assert_eq!(http.expect, Expect::new(Expected::Status(only_200)));
+        let tls = TlsCheck { verify: Verify::None, server_name: None, alpn: Vec::new(), certificate: None };
+        assert_eq!(http.tls, Some(tls));
         assert_eq!((Some(check.connect_timeout), Some(check.answer_timeout)), (seconds(2), seconds(10)));
     }
     let forwarded = loaded.diagnostics.iter().filter(|diagnostic| diagnostic.code == "H028").count();
@@ -81,20 +103,22 @@ fn named_defaults_and_every_parameter_reach_the_plan() {
     let check = m1.check.as_ref().expect("a check");
     assert_eq!(check.fast_interval, Duration::from_millis(500));
     assert_eq!((Some(check.connect_timeout), check.answer_timeout), (seconds(1), Duration::from_millis(700)));
-    let tls = check.tls.as_ref().expect("TLS");
+    let http = Http::of(check);
+    let tls = http.tls.expect("TLS");
     assert_eq!(tls.verify, Verify::Authority("/etc/ssl/certs/k8s.pem".to_owned()));
     assert_eq!(
         (tls.server_name.as_deref(), tls.alpn.as_slice()),
         (Some("kubernetes"), &["http/1.1".to_owned()][..])
     );
-    let CheckKind::Http(http) = &check.kind else { panic!("an HTTP check: {check:?}") };
     assert_eq!(
         http.request,
         "GET /readyz HTTP/1.1\r\nHost: kube-apiserver\r\nUser-Agent: haproxy\r\nconnection: close\r\n\r\n"
     );
-    assert!(http.expect.contains(403) && !http.expect.contains(401) && !http.expect.contains(503));
+    let Expected::Status(statuses) = http.expect.pattern else { panic!("statuses") };
+    let passes = |status| statuses.contains(status) != http.expect.negated;
+    assert!(passes(403) && !passes(401) && !passes(503));
     let check = m2.check.as_ref().expect("a check");
-    assert_eq!((check.address, &check.tls), ("192.0.2.112:6444".parse().unwrap(), &None));
+    assert_eq!((check.address, Http::of(check).tls), ("192.0.2.112:6444".parse().unwrap(), None));
 }
 
 #[test]
@@ -130,10 +154,7 @@ fn words_are_cut_as_haproxy_cuts_them() {
     let request = |line: &str| {
         let loaded = load(&format!("listen l\n bind :1\n {line}\n server a 10.0.0.1:1 check\n"));
         let check = loaded.only_pair().1.servers[0].check.clone();
-        match check.map(|check| check.kind) {
-            Some(CheckKind::Http(http)) => http.request,
-            other => panic!("{other:?}"),
-        }
+        Http::of(&check.expect("a check")).request
     };
     assert_eq!(request("option httpchk"), "OPTIONS / HTTP/1.0\r\n\r\n");
     assert_eq!(request("option httpchk get /healthz # comment"), "get /healthz HTTP/1.0\r\n\r\n");
@@ -196,4 +217,75 @@ fn files_as_people_write_them() {
             insta::assert_snapshot!(name.as_str(), format!("{}\n{plan}", report(&loaded)));
         });
     }
+}
+
+/// The steps of the check of the only server, one word each.
+fn steps(lines: &str) -> Vec<String> {
+    let loaded = load(&format!("{lines}\n server a 10.0.0.1:1 check\n"));
+    assert!(loaded.diagnostics.iter().all(|diagnostic| diagnostic.code != "H015"), "{}", report(&loaded));
+    let plan = plan_of(&loaded);
+    let check = plan.pools[0].servers[0].check.as_ref().expect("a check");
+    let CheckKind::Steps(steps) = &check.kind else { panic!("steps: {check:?}") };
+    let show = |action: &StepAction| match action {
+        StepAction::Connect(connect) => format!("connect {:?}", connect.port),
+        StepAction::Send(bytes) => format!("send {}", String::from_utf8_lossy(bytes)),
+        StepAction::Request(request) => format!("{} {}", request.method, request.uri),
+        StepAction::Expect(expect) => {
+            format!("expect {}{:?}", if expect.negated { "! " } else { "" }, expect.pattern)
+        }
+    };
+    let comment =
+        |comment: &Option<String>| comment.as_ref().map_or_else(String::new, |text| format!(" #{text}"));
+    let line = |step: &mainstay_engine::plan::Step| {
+        format!("{}: {}{}", step.number, show(&step.action), comment(&step.comment))
+    };
+    steps.steps.iter().map(line).collect()
+}
+
+#[test]
+fn steps_that_are_implied_and_comments_are_where_haproxy_has_them() {
+    let tcp = "backend b\n option tcp-check\n tcp-check comment first\n tcp-check send PING\n tcp-check expect string +PONG\n";
+    assert_eq!(
+        steps(tcp),
+        ["0: connect None", "2: send PING #first", "3: expect Text([43, 80, 79, 78, 71])"]
+    );
+    let binary = "backend b\n option tcp-check\n tcp-check connect port 7\n tcp-check send-binary 50494e47\n tcp-check expect ! binary 2d\n tcp-check connect";
+    assert_eq!(
+        steps(binary),
+        ["1: connect Some(7)", "2: send PING", "3: expect ! Binary([45])", "4: connect None"]
+    );
+    let http = "backend b\n option httpchk GET /a\n http-check connect port 7\n http-check send uri /b\n http-check expect rstatus ^2\n http-check connect\n http-check send uri /c";
+    let steps_of_http = steps(http);
+    let short: Vec<&str> =
+        steps_of_http.iter().map(|step| step.split(" (").next().unwrap_or_default()).collect();
+    assert_eq!(short[..2], ["1: connect Some(7)", "2: GET /b"]);
+    assert!(short[2].starts_with("3: expect StatusRegex"), "{short:?}");
+    assert_eq!(short[3..5], ["4: connect None", "5: OPTIONS /c"]);
+    assert!(short[5].starts_with("6: expect Status"), "{short:?}");
+}
+
+#[test]
+fn lines_of_a_section_replace_all_that_it_would_inherit() {
+    let defaults = "defaults\n option httpchk GET /d\n http-check expect status 200\n";
+    assert_eq!(steps(&format!("{defaults}backend b\n"))[1], "1: GET /d");
+    let own = steps(&format!("{defaults}backend b\n option httpchk GET /own\n"));
+    assert_eq!(own[1], "1: GET /own");
+    assert!(own[2].contains("(200, 399)"), "{own:?}");
+    let text = format!("{defaults}backend b\n http-check expect status 204\n server a 10.0.0.1:1 check\n");
+    assert!(load(&text).says("H077"), "it asks nothing, as with HAProxy");
+}
+
+#[test]
+fn tracks_agents_and_observers_reach_the_plan() {
+    let loaded = load(
+        "backend a\n server x 10.0.0.1:1 check observe layer4 error-limit 3 on-error mark-down\n server y 10.0.0.2:1 track x on-marked-up shutdown-backup-sessions\nbackend b\n server z 10.0.0.3:1 track a/y init-state fully-down agent-check agent-port 9 agent-send hi\n",
+    );
+    let plan = plan_of(&loaded);
+    let names: Vec<_> = plan.servers().map(|(id, server)| (id, server.track)).collect();
+    assert_eq!((names[1].1, names[2].1), (Some(names[0].0), Some(names[1].0)));
+    let server = |index: usize| plan.servers().nth(index).map(|(_, server)| server).expect("a server");
+    assert_eq!(server(0).observe.map(|observe| observe.limit), Some(3));
+    assert!(server(1).shutdown_backup_sessions_when_up);
+    let agent = server(2).agent.as_ref().expect("an agent");
+    assert_eq!((agent.address.to_string().as_str(), agent.send.as_str()), ("10.0.0.3:9", "hi"));
 }

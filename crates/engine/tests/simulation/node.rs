@@ -375,9 +375,10 @@ impl Node {
             Output::Event(event) => turn.blames.extend(blame(&event)),
             Output::Publish(_) | Output::Notify(_) | Output::Log(_) => {}
             Output::InstallRouting { .. } | Output::RemoveRouting { .. } => panic!("there are no routes"),
-            Output::StartCheck { .. } | Output::ShutdownSessions { .. } | Output::Resolve { .. } => {
-                panic!("there are no servers")
-            }
+            Output::StartCheck { .. }
+            | Output::AskAgent { .. }
+            | Output::ShutdownSessions { .. }
+            | Output::Resolve { .. } => panic!("there are no servers"),
             Output::Peer(PeerOutput::Dial { link, peer, router, .. }) => {
                 turn.dials.push((link, peer, router));
             }

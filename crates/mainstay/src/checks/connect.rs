@@ -1,11 +1,12 @@
 //! Opens and closes the connections of checks, and names what goes wrong.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::health::check::CheckStatus;
-use mainstay_engine::plan::{Check, ProxyVersion};
+use mainstay_engine::plan::{ProxyHeader, ProxyVersion};
 use mainstay_engine::proxy_protocol;
 use nix::errno::Errno;
 use socket2::SockRef;
@@ -15,9 +16,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::checks::Finding;
 
-/// Connects to where `check` says, no later than `deadline`, and sends what comes before everything else.
-pub(super) async fn connect(check: &Check, deadline: Instant) -> Result<TcpStream, Finding> {
-    match timeout_at(deadline, open(check)).await {
+/// Connects to `address`, no later than `deadline`, and sends what comes before everything else.
+pub(super) async fn connect(
+    address: SocketAddr,
+    header: Option<&ProxyHeader>,
+    deadline: Instant,
+) -> Result<TcpStream, Finding> {
+    match timeout_at(deadline, open(address, header)).await {
         Err(_) => Err(Finding::new(CheckStatus::L4Tout, "no answer to a connect")),
         Ok(Err(error)) => Err(Finding::new(status_of(&error), words(&error))),
         Ok(Ok(stream)) => {
@@ -28,9 +33,9 @@ pub(super) async fn connect(check: &Check, deadline: Instant) -> Result<TcpStrea
     }
 }
 
-async fn open(check: &Check) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(check.address).await?;
-    if let Some(form) = &check.proxy_header {
+async fn open(address: SocketAddr, header: Option<&ProxyHeader>) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    if let Some(form) = header {
         // As HAProxy's: version 2 has a word for a connection of the balancer's own, version 1 says who is connected.
         let endpoints = match form.version {
             ProxyVersion::V1 => Some(Endpoints::new(stream.local_addr()?, stream.peer_addr()?)),

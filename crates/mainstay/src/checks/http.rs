@@ -1,90 +1,147 @@
-//! `option httpchk`: one HTTP request, and what the answer says.
+//! Judges answers of HTTP/1 (`http-check expect`).
 //!
-//! Reads no more of an answer than it needs: the status line, the end of the headers, and of a refusal the beginning of
-//! its body, where a kube-apiserver names what is not ready.
+//! Looks at no more of an answer than it needs: the status line, the end of the headers, and the body where that is asked
+//! for. Of a refusal it tells the beginning of the body, where a kube-apiserver names what is not ready.
 
-use std::io;
-use std::time::Duration;
+use std::borrow::Cow;
 
 use mainstay_engine::health::check::CheckStatus;
-use mainstay_engine::plan::HttpCheck;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use mainstay_engine::plan::{Expect, Expected, HeaderPattern};
 
-use crate::checks::connect::words;
-use crate::checks::{Finding, Stream};
-
-/// Bytes of an answer that are read: headers are far shorter, and of a body only the beginning matters.
-const ANSWER_BYTES: usize = 16 * 1024;
+use crate::checks::Finding;
+use crate::checks::expect::{has, told};
+use crate::checks::steps::{ANSWER_BYTES, Judged};
 
 /// Characters of a body or an answer that go into a verdict.
 const DETAIL_CHARACTERS: usize = 160;
 
-/// How long the rest of a refusal's body is waited for once its status is known.
-const BODY_PATIENCE: Duration = Duration::from_millis(100);
-
-/// Sends the request and judges the answer.
-pub(super) async fn ask(stream: &mut impl Stream, check: &HttpCheck) -> Finding {
-    if let Err(error) = send(stream, &check.request).await {
-        return refused_to_talk(&error);
+/// Judges as much of an answer as has come, and its status once that is known; `ended` says that this is all. 404 passes
+/// if it is `excused`.
+pub(super) fn judge(expect: &Expect, answer: &[u8], ended: bool, excused: bool) -> (Judged, Option<u16>) {
+    let (code, body_at) = match parse_head(answer) {
+        Head::Complete { code, body_at } => (code, body_at),
+        Head::Partial if !ended => return (Judged::Wait, None),
+        bad => return (Judged::Failed(Finding::new(CheckStatus::L7Rsp, no_answer(&bad, answer))), None),
+    };
+    let coded = |mut finding: Finding| {
+        finding.code = Some(code);
+        (Judged::Failed(finding), Some(code))
+    };
+    if excused && code == 404 {
+        return (Judged::Passed, Some(code));
     }
-    let mut answer = Vec::new();
-    let (code, body_at) = loop {
-        match parse_head(&answer) {
-            Head::Complete { code, body_at } => break (code, body_at),
-            Head::Partial if answer.len() >= ANSWER_BYTES => {
-                let detail = format!("no end of the headers within {ANSWER_BYTES} bytes");
-                return Finding::new(CheckStatus::L7Rsp, detail);
+    let (head, body) = answer.split_at_checked(body_at).unwrap_or_default();
+    let complete = ended || is_complete(answer);
+    let body = unchunked(head, body);
+    let (matches, failure) = match &expect.pattern {
+        Expected::Status(statuses) => (statuses.contains(code), CheckStatus::L7Sts),
+        Expected::StatusRegex(pattern) => (pattern.is_in(code.to_string().as_bytes()), CheckStatus::L7Sts),
+        Expected::Header(pattern) => (has_header(head, pattern), CheckStatus::L7Sts),
+        Expected::Body(_) | Expected::BodyRegex(_) if body.is_empty() => {
+            if !complete {
+                return (Judged::Wait, Some(code));
             }
-            Head::Partial => {}
-            Head::NotHttp => {
-                let detail = format!("not HTTP: {}", printable(&answer));
-                return Finding::new(CheckStatus::L7Rsp, detail);
-            }
+            let status = expect.error.unwrap_or(CheckStatus::L7Rsp);
+            let detail = "HTTP content check could not find a response body";
+            return coded(match &expect.on_error {
+                None => Finding::new(status, detail),
+                on_error => told(status, on_error.as_ref(), &body),
+            });
         }
-        match read_some(stream, &mut answer).await {
-            Ok(0) if answer.is_empty() => {
-                return Finding::new(CheckStatus::L7Rsp, "connection closed without an answer");
-            }
-            Ok(0) => {
-                return Finding::new(CheckStatus::L7Rsp, "connection closed before the end of the headers");
-            }
-            Ok(_) => {}
-            Err(error) => return refused_to_talk(&error),
-        }
+        Expected::Body(text) => (has(&body, text), CheckStatus::L7Rsp),
+        Expected::BodyRegex(pattern) => (pattern.is_in(&body), CheckStatus::L7Rsp),
+        // The rest is not HTTP's.
+        _ => (false, CheckStatus::L7Rsp),
     };
-    let (status, detail) = if check.expect.contains(code) {
-        (CheckStatus::L7Ok, String::new())
-    } else {
-        let _ = timeout(BODY_PATIENCE, read_body(stream, &mut answer, body_at)).await;
-        let (head, body) = answer.split_at_checked(body_at).unwrap_or_default();
-        (CheckStatus::L7Sts, refusal(head, body))
+    let of_body = matches!(expect.pattern, Expected::Body(_) | Expected::BodyRegex(_));
+    let short = match (&expect.pattern, expect.min_recv) {
+        (_, Some(least)) if body.len() < least => true,
+        (Expected::Body(text), _) if body.len() < text.len() => true,
+        (_, least) => !matches && least.is_none(),
     };
-    Finding { status, code: Some(code), detail }
+    if of_body && !complete && short {
+        return (Judged::Wait, Some(code));
+    }
+    if matches != expect.negated {
+        return (Judged::Passed, Some(code));
+    }
+    let mut finding = told(expect.error.unwrap_or(failure), expect.on_error.as_ref(), &body);
+    if expect.on_error.is_none() {
+        finding.detail = match (&expect.pattern, expect.negated) {
+            (Expected::Status(_) | Expected::StatusRegex(_), _) => String::new(),
+            (Expected::Header(_), false) => "no such header".to_owned(),
+            (Expected::Header(_), true) => "unwanted header".to_owned(),
+            (_, true) => "HTTP check matched unwanted content".to_owned(),
+            (_, false) => "HTTP content check did not match".to_owned(),
+        };
+    }
+    coded(finding)
 }
 
-async fn send(stream: &mut impl Stream, request: &str) -> io::Result<()> {
-    stream.write_all(request.as_bytes()).await?;
-    stream.flush().await
+fn no_answer(head: &Head, answer: &[u8]) -> String {
+    match head {
+        Head::NotHttp => format!("not HTTP: {}", printable(answer)),
+        _ if answer.is_empty() => "connection closed without an answer".to_owned(),
+        _ if answer.len() >= ANSWER_BYTES => format!("no end of the headers within {ANSWER_BYTES} bytes"),
+        _ => "connection closed before the end of the headers".to_owned(),
+    }
 }
 
-/// The connection broke although it was established.
-fn refused_to_talk(error: &io::Error) -> Finding {
-    Finding::new(CheckStatus::L7Rsp, words(error))
+/// Whether the headers say that the body is all there.
+pub(super) fn is_complete(answer: &[u8]) -> bool {
+    let Head::Complete { code, body_at } = parse_head(answer) else { return false };
+    let (head, body) = answer.split_at_checked(body_at).unwrap_or_default();
+    if matches!(code, 204 | 304) {
+        return true;
+    }
+    if is_chunked(head) {
+        return body.ends_with(b"0\r\n\r\n");
+    }
+    content_length(head).is_some_and(|length| body.len() >= length)
 }
 
-/// Appends what has arrived to `answer`, which stays within [`ANSWER_BYTES`]; 0 is the end.
-async fn read_some(stream: &mut impl Stream, answer: &mut Vec<u8>) -> io::Result<usize> {
-    let room = ANSWER_BYTES.saturating_sub(answer.len());
-    stream.take(u64::try_from(room).unwrap_or(0)).read_buf(answer).await
+/// What the body of a refusal says.
+pub(super) fn refusal_of(answer: &[u8]) -> String {
+    let Head::Complete { body_at, .. } = parse_head(answer) else { return String::new() };
+    let (head, body) = answer.split_at_checked(body_at).unwrap_or_default();
+    refusal(head, body)
 }
 
-/// Reads on until the body is complete or as much of it as fits has been read.
-async fn read_body(stream: &mut impl Stream, answer: &mut Vec<u8>, body_at: usize) -> io::Result<()> {
-    let length = answer.get(..body_at).and_then(content_length);
-    let end = length.map_or(ANSWER_BYTES, |length| body_at.saturating_add(length).min(ANSWER_BYTES));
-    while answer.len() < end && read_some(stream, answer).await? > 0 {}
-    Ok(())
+fn is_chunked(head: &[u8]) -> bool {
+    header(head, "transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+}
+
+/// The body without the lengths of its chunks (RFC 9112 §7.1), as far as it goes.
+fn unchunked<'a>(head: &[u8], body: &'a [u8]) -> Cow<'a, [u8]> {
+    if !is_chunked(head) {
+        return Cow::Borrowed(body);
+    }
+    let mut whole = Vec::new();
+    let mut rest = body;
+    while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+        let (line, after) = rest.split_at_checked(end + 1).unwrap_or_default();
+        let length = std::str::from_utf8(line).ok().and_then(|line| line.split(';').next());
+        let length = length.and_then(|length| usize::from_str_radix(length.trim(), 16).ok());
+        let Some(length) = length.filter(|length| *length > 0) else { break };
+        let chunk = after.get(..length).unwrap_or(after);
+        whole.extend_from_slice(chunk);
+        rest = after.get(chunk.len() + 2..).unwrap_or_default();
+    }
+    Cow::Owned(whole)
+}
+
+/// Whether one of the headers is as described. A value is looked at between its commas, unless as a whole.
+fn has_header(head: &[u8], pattern: &HeaderPattern) -> bool {
+    let text = String::from_utf8_lossy(head);
+    let mut named = text.lines().skip(1).filter_map(|line| line.split_once(':')).filter(|(name, _)| {
+        let name = name.to_ascii_lowercase();
+        pattern.name.matches(name.trim())
+    });
+    let Some(wanted) = &pattern.value else { return named.next().is_some() };
+    named.any(|(_, value)| match pattern.whole {
+        true => wanted.matches(value.trim()),
+        false => value.split(',').any(|value| wanted.matches(value.trim())),
+    })
 }
 
 /// What the bytes of an answer amount to so far.
@@ -150,23 +207,21 @@ fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
 /// What a refusal's body says: the message of a Kubernetes `Status`, the first check a readiness endpoint marks as
 /// failed, or else the first line.
 fn refusal(head: &[u8], body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
+    let body = unchunked(head, body);
+    let text = String::from_utf8_lossy(&body);
     if let Ok(serde_json::Value::Object(status)) = serde_json::from_str(&text)
         && let Some(message) = status.get("message").and_then(serde_json::Value::as_str)
     {
         return printable(message.as_bytes());
     }
-    let chunked =
-        header(head, "transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
-    // The first line of a chunked body is the length of its first chunk.
-    let mut lines = text.lines().skip(usize::from(chunked)).map(str::trim).filter(|line| !line.is_empty());
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
     let failed = std::iter::once(first).chain(lines).find(|line| line.starts_with("[-]"));
     printable(failed.unwrap_or(first).as_bytes())
 }
 
 /// The beginning of a text from outside, on one line and harmless to a terminal.
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let tame = text.chars().map(|character| if character.is_control() { '.' } else { character });
     let mut shown: String = tame.take(DETAIL_CHARACTERS).collect();

@@ -1,24 +1,30 @@
 //! Carries out health checks: one attempt at a time, as the engine asks, with a verdict in HAProxy's words.
 //!
 //! Owns [`Checks`]. It decides nothing: when to check and what a verdict means is the engine's business. `connect` opens
-//! connections, `tls`, `http` and `ssl_hello` are what a check can say on one. Every attempt has a connection of its own
+//! connections, `steps`, `tls` and `ssl_hello` are what a check can say on one, `expect` and `http` judge answers, `external`
+//! runs programs, `agent` asks agents. Every attempt has a connection of its own
 //! and ends within the check's time-outs.
 //!
 //! Results are HAProxy's but for one: a server that resets an established connection is an L7RSP or L6RSP here. HAProxy
 //! says SOCKERR, which mainstay keeps for what this machine could not do.
 
+mod agent;
 mod connect;
 mod connectors;
+mod expect;
+mod external;
 mod http;
 mod ssl_hello;
+mod steps;
 mod tls;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::health::check::{CheckStatus, Verdict};
-use mainstay_engine::plan::{Check, CheckKind, Plan, ServerId};
+use mainstay_engine::health::agent::Answer;
+use mainstay_engine::health::check::{CheckStatus, Seen, Verdict};
+use mainstay_engine::plan::{Agent, Check, CheckKind, Plan, ServerId};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -65,11 +71,12 @@ struct Shared {
     connectors: Connectors,
     slots: Semaphore,
     report: Box<dyn Fn(ServerId, u64, Verdict) + Send + Sync>,
+    answered: Box<dyn Fn(ServerId, u64, Answer) + Send + Sync>,
 }
 
 impl Checks {
     /// Reads the files of authorities that `plan` names. Attempts run on `runtime`, which needs its I/O and time drivers,
-    /// and end in one call of `report` each.
+    /// and end in one call of `report` each; questions to agents end in one of `answered`.
     ///
     /// # Errors
     ///
@@ -78,24 +85,33 @@ impl Checks {
         runtime: Handle,
         plan: &Plan,
         report: impl Fn(ServerId, u64, Verdict) + Send + Sync + 'static,
+        answered: impl Fn(ServerId, u64, Answer) + Send + Sync + 'static,
     ) -> Result<Self, SetupError> {
         let connectors = Connectors::default();
         for (id, server) in plan.servers() {
-            let Some(tls) = server.check.as_ref().and_then(|check| check.tls.as_ref()) else { continue };
-            connectors.get(tls).map_err(|reason| {
-                let pool = plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
-                SetupError { server: format!("{pool}/{}", server.name), reason }
-            })?;
+            for tls in server.check.iter().flat_map(Check::tls_of_connects) {
+                connectors.get(tls).map_err(|reason| {
+                    let pool = plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
+                    SetupError { server: format!("{pool}/{}", server.name), reason }
+                })?;
+            }
         }
         let slots = Semaphore::new(CONCURRENT_CHECKS);
-        let shared = Arc::new(Shared { connectors, slots, report: Box::new(report) });
+        let shared =
+            Arc::new(Shared { connectors, slots, report: Box::new(report), answered: Box::new(answered) });
         Ok(Self { runtime, shared })
     }
 
     /// Starts an attempt and returns at once.
-    pub fn start(&self, server: ServerId, attempt: u64, check: Arc<Check>) {
+    pub fn start(&self, server: ServerId, attempt: u64, check: Arc<Check>, seen: Seen) {
         let shared = Arc::clone(&self.shared);
-        self.runtime.spawn(async move { shared.attempt(server, attempt, &check).await });
+        self.runtime.spawn(async move { shared.attempt(server, attempt, &check, &seen).await });
+    }
+
+    /// Asks an agent and returns at once.
+    pub fn ask_agent(&self, server: ServerId, attempt: u64, agent: Agent) {
+        let shared = Arc::clone(&self.shared);
+        self.runtime.spawn(async move { shared.ask_agent(server, attempt, &agent).await });
     }
 }
 
@@ -106,20 +122,28 @@ impl fmt::Debug for Checks {
 }
 
 impl Shared {
-    async fn attempt(&self, server: ServerId, attempt: u64, check: &Check) {
+    async fn ask_agent(&self, server: ServerId, attempt: u64, agent: &Agent) {
+        let asked = Instant::now();
+        let answer = match timeout(PATIENCE_FOR_OTHERS, self.slots.acquire()).await {
+            Ok(Ok(_slot)) => agent::ask(agent).await,
+            _ => agent::busy(busy(), asked),
+        };
+        (self.answered)(server, attempt, answer);
+    }
+
+    async fn attempt(&self, server: ServerId, attempt: u64, check: &Check, seen: &Seen) {
         let asked = Instant::now();
         let Ok(Ok(_slot)) = timeout(PATIENCE_FOR_OTHERS, self.slots.acquire()).await else {
-            let busy = Finding::new(
-                CheckStatus::Sockerr,
-                format!("{CONCURRENT_CHECKS} other checks are under way and none ended"),
-            );
+            let busy = Finding::new(CheckStatus::Sockerr, busy());
             return (self.report)(server, attempt, busy.into_verdict(asked));
         };
         let started = Instant::now();
         let connector = check.tls.as_ref().map(|tls| self.connectors.get(tls)).transpose();
-        let (finding, goodbye) = match connector {
-            Ok(connector) => carry_out(check, connector.as_ref()).await,
-            Err(reason) => (Finding::new(CheckStatus::Sockerr, reason), None),
+        let (finding, goodbye) = match (&check.kind, connector) {
+            (CheckKind::Steps(steps), _) => steps::run(check, steps, &self.connectors, seen).await,
+            (CheckKind::External(program), _) => (external::run(check, program, seen).await, None),
+            (_, Ok(connector)) => carry_out(check, connector.as_ref()).await,
+            (_, Err(reason)) => (Finding::new(CheckStatus::Sockerr, reason), None),
         };
         (self.report)(server, attempt, finding.into_verdict(started));
         if let Some(mut stream) = goodbye {
@@ -127,6 +151,10 @@ impl Shared {
             let _ = timeout(GOODBYE, stream.shutdown()).await;
         }
     }
+}
+
+fn busy() -> String {
+    format!("{CONCURRENT_CHECKS} other checks are under way and none ended")
 }
 
 /// What an attempt found out; a [`Verdict`] but for the time it took.
@@ -144,6 +172,7 @@ impl Finding {
 
     fn into_verdict(self, started: Instant) -> Verdict {
         let Self { status, code, detail } = self;
+        let code = status.has_code().then(|| code.unwrap_or(0));
         Verdict { status, code, detail, took: started.elapsed() }
     }
 }
@@ -157,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 async fn carry_out(check: &Check, connector: Option<&Connector>) -> (Finding, Option<Box<dyn Stream>>) {
     // As with HAProxy, a connection is established when its TLS handshake is done.
     let established_by = Instant::now() + check.connect_timeout;
-    let stream = match connect::connect(check, established_by).await {
+    let stream = match connect::connect(check.address, check.proxy_header.as_ref(), established_by).await {
         Ok(stream) => stream,
         Err(finding) => return (finding, None),
     };
@@ -185,15 +214,11 @@ async fn carry_out(check: &Check, connector: Option<&Connector>) -> (Finding, Op
 async fn converse(stream: &mut impl Stream, check: &Check, established: CheckStatus) -> Finding {
     let answered_by = Instant::now() + check.answer_timeout;
     match &check.kind {
-        CheckKind::Connect => Finding::new(established, ""),
         CheckKind::SslHello => match timeout_at(answered_by, ssl_hello::ask(stream)).await {
             Ok(finding) => finding,
             Err(_) => Finding::new(CheckStatus::L6Tout, "no answer to a client hello"),
         },
-        CheckKind::Http(http) => match timeout_at(answered_by, http::ask(stream, http)).await {
-            Ok(finding) => finding,
-            Err(_) => Finding::new(CheckStatus::L7Tout, "no complete answer"),
-        },
+        _ => Finding::new(established, ""),
     }
 }
 

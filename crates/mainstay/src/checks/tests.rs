@@ -5,7 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use mainstay_engine::plan::{HttpCheck, Pool, PoolId, Server, ServerIndex, StatusRanges, TlsCheck, Verify};
+use mainstay_engine::plan::{
+    Connect, Dialect, Expect, Expected, Pool, PoolId, Request, Server, ServerIndex, StatusRanges, Step,
+    StepAction, Steps, TlsCheck, Verify,
+};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +19,11 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use super::*;
-use CheckStatus::{L4Con, L4Ok, L4Tout, L6Ok, L6Rsp, L6Tout, L7Ok, L7Rsp, L7Sts, L7Tout};
+use CheckStatus::{
+    L4Con, L4Ok, L4Tout, L6Ok, L6Rsp, L6Tout, L7Ok, L7Okc, L7Rsp, L7Sts, L7Tout, Procerr, Procok, Proctout,
+};
+
+mod steps;
 
 /// Long for a loopback, so that only servers that mean to be silent are.
 const TIMELY: Duration = Duration::from_secs(5);
@@ -38,15 +45,30 @@ fn check(address: SocketAddr, kind: CheckKind) -> Check {
     }
 }
 
+/// A request for `/readyz`, which 200 to 399 pass.
 fn http() -> CheckKind {
-    CheckKind::Http(HttpCheck {
-        request: "GET /readyz HTTP/1.0\r\n\r\n".to_owned(),
-        expect: StatusRanges { ranges: vec![(200, 399)], negated: false },
-    })
+    https(None)
+}
+
+fn https(tls: Option<TlsCheck>) -> CheckKind {
+    let request = Request { method: "GET".to_owned(), uri: "/readyz".to_owned(), ..Request::default() };
+    let statuses = Expected::Status(StatusRanges { ranges: vec![(200, 399)] });
+    let actions = [
+        StepAction::Connect(Connect::new(tls)),
+        StepAction::Request(request),
+        StepAction::Expect(Box::new(Expect::new(statuses))),
+    ];
+    steps(Dialect::Http, actions)
+}
+
+fn steps(dialect: Dialect, actions: impl IntoIterator<Item = StepAction>) -> CheckKind {
+    let steps = (1..).zip(actions).map(|(number, action)| Step { number, action, comment: None });
+    CheckKind::Steps(Steps { dialect, steps: steps.collect(), disable_on_404: false })
 }
 
 fn tls(verify: Verify, server_name: Option<&str>) -> Option<TlsCheck> {
-    Some(TlsCheck { verify, server_name: server_name.map(str::to_owned), alpn: Vec::new() })
+    let server_name = server_name.map(str::to_owned);
+    Some(TlsCheck { verify, server_name, alpn: Vec::new(), certificate: None })
 }
 
 fn plan(check: &Check) -> Plan {
@@ -57,10 +79,11 @@ fn plan(check: &Check) -> Plan {
 /// What one attempt of `check` finds out: status, HTTP code and detail.
 async fn find(check: Check) -> (CheckStatus, Option<u16>, String) {
     let (report, mut verdicts) = tokio::sync::mpsc::unbounded_channel();
-    let checks = Checks::new(Handle::current(), &plan(&check), move |server, attempt, verdict| {
+    let report = move |server, attempt, verdict| {
         let _ = report.send((server, attempt, verdict));
-    });
-    checks.unwrap().start(ONLY_SERVER, 42, Arc::new(check));
+    };
+    let checks = Checks::new(Handle::current(), &plan(&check), report, |_, _, _| {});
+    checks.unwrap().start(ONLY_SERVER, 42, Arc::new(check), Seen { up: true, sessions: 0 });
     let (server, attempt, verdict) = verdicts.recv().await.unwrap();
     assert_eq!((server, attempt), (ONLY_SERVER, 42));
     assert!(verdict.took < 2 * TIMELY);
@@ -308,7 +331,7 @@ async fn a_certificate_of_a_known_authority_passes_by_address_and_by_name() {
     let authority = Authority::new("known", "kubernetes");
     let address = authority.server(&["127.0.0.1", "api.example.com"]).await;
     for name in [None, Some("127.0.0.1"), Some("api.example.com")] {
-        let check = Check { tls: tls(authority.verify(), name), ..check(address, http()) };
+        let check = check(address, https(tls(authority.verify(), name)));
         assert_eq!(find(check).await, found(L7Ok, Some(200), ""), "{name:?}");
     }
     let handshake = Check { tls: tls(authority.verify(), None), ..check(address, CheckKind::Connect) };
@@ -322,7 +345,7 @@ async fn a_certificate_that_is_not_believed_is_explained() {
     let namesake = Authority::new("namesake", "kubernetes");
     let address = authority.server(&["cp1.example.com", "10.0.0.11"]).await;
 
-    let by = |verify, name| Check { tls: tls(verify, name), ..check(address, http()) };
+    let by = |verify, name| check(address, https(tls(verify, name)));
     let wrong_name = "certificate is valid for cp1.example.com, 10.0.0.11, not api.example.com";
     assert_eq!(find(by(authority.verify(), Some("api.example.com"))).await, found(L6Rsp, None, wrong_name));
     let wrong_address = "certificate is valid for cp1.example.com, 10.0.0.11, not 127.0.0.1";
@@ -344,7 +367,7 @@ async fn an_authority_that_serves_itself_is_explained() {
     let verify = Verify::Authority(file.to_str().unwrap().to_owned());
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let address = tls_server(vec![certificate.der().clone()], key, &[&TLS13]).await;
-    let (status, _, detail) = find(Check { tls: tls(verify, None), ..check(address, http()) }).await;
+    let (status, _, detail) = find(check(address, https(tls(verify, None)))).await;
     std::fs::remove_file(file).unwrap();
     assert_eq!(status, L6Rsp);
     assert!(detail.starts_with("the server shows the certificate of an authority"), "{detail}");
@@ -357,7 +380,7 @@ async fn a_certificate_out_of_its_time_is_explained() {
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2021, 1, 1);
     let expired = authority.server_with(params.clone()).await;
-    let check_of = |address| Check { tls: tls(authority.verify(), None), ..check(address, http()) };
+    let check_of = |address| check(address, https(tls(authority.verify(), None)));
     let (status, code, detail) = find(check_of(expired)).await;
     assert_eq!((status, code), (L6Rsp, None));
     assert!(detail.starts_with("certificate expired ") && detail.ends_with(" d ago"), "{detail}");
@@ -377,7 +400,7 @@ async fn either_version_of_tls_will_do() {
         let certificate = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let address = tls_server(vec![certificate.der().clone()], key, &[version]).await;
-        let check = Check { tls: tls(Verify::None, None), ..check(address, http()) };
+        let check = check(address, https(tls(Verify::None, None)));
         assert_eq!(find(check).await, found(L7Ok, Some(200), ""), "{version:?}");
     }
 }
@@ -419,8 +442,8 @@ async fn files_that_cannot_be_used_are_named_before_anything_starts() {
     let empty = temporary_file("empty", "nothing here\n");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 6443));
     let error_of = |file: &str, name| {
-        let check = Check { tls: tls(Verify::Authority(file.to_owned()), name), ..check(address, http()) };
-        Checks::new(Handle::current(), &plan(&check), |_, _, _| {}).unwrap_err().to_string()
+        let check = check(address, https(tls(Verify::Authority(file.to_owned()), name)));
+        Checks::new(Handle::current(), &plan(&check), |_, _, _| {}, |_, _, _| {}).unwrap_err().to_string()
     };
     let missing =
         "check of server k8s/cp1: ca-file /nowhere/ca.crt: cannot be read: No such file or directory";
@@ -428,8 +451,9 @@ async fn files_that_cannot_be_used_are_named_before_anything_starts() {
     let (broken_path, empty_path) = (broken.to_str().unwrap(), empty.to_str().unwrap());
     assert!(error_of(broken_path, None).contains("certificate 1 is no authority"));
     assert!(error_of(empty_path, None).ends_with("holds no certificate"));
-    let check = Check { tls: tls(Verify::None, Some("not a name")), ..check(address, http()) };
-    let error = Checks::new(Handle::current(), &plan(&check), |_, _, _| {}).unwrap_err().to_string();
+    let check = check(address, https(tls(Verify::None, Some("not a name"))));
+    let error =
+        Checks::new(Handle::current(), &plan(&check), |_, _, _| {}, |_, _, _| {}).unwrap_err().to_string();
     assert_eq!(error, "check of server k8s/cp1: `not a name` is neither a host name nor an address");
     for file in [broken, empty] {
         let _ = std::fs::remove_file(file);
@@ -441,13 +465,13 @@ async fn attempts_do_not_wait_for_each_other() {
     let address = silent_server().await;
     let check = Check { answer_timeout: SHORT, ..check(address, http()) };
     let (report, mut verdicts) = tokio::sync::mpsc::unbounded_channel();
-    let checks = Checks::new(Handle::current(), &plan(&check), move |_, attempt, verdict: Verdict| {
+    let report = move |_, attempt, verdict: Verdict| {
         let _ = report.send((attempt, verdict.status));
-    })
-    .unwrap();
+    };
+    let checks = Checks::new(Handle::current(), &plan(&check), report, |_, _, _| {}).unwrap();
     let started = Instant::now();
     let check = Arc::new(check);
-    (0..50).for_each(|attempt| checks.start(ONLY_SERVER, attempt, Arc::clone(&check)));
+    (0..50).for_each(|attempt| checks.start(ONLY_SERVER, attempt, Arc::clone(&check), Seen::default()));
     let mut attempts = Vec::new();
     for _ in 0..50 {
         let (attempt, status) = verdicts.recv().await.unwrap();

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVe
 use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
@@ -57,19 +57,21 @@ impl Connector {
         let provider = Arc::new(ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match &tls.verify {
             Verify::None => Arc::new(BelieveAnyone(Arc::clone(&provider))),
-            Verify::Authority(path) => {
-                let store = authorities.load(path)?;
-                WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider))
-                    .build()
-                    .map_err(|error| format!("ca-file {path}: {error}"))?
-            }
+            Verify::Authority(path) => verifier(authorities.load(path)?, path, &provider)?,
+            Verify::System => verifier(authorities.load(SYSTEM_AUTHORITIES)?, SYSTEM_AUTHORITIES, &provider)?,
         };
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match &tls.certificate {
+            None => config.with_no_client_auth(),
+            Some(path) => {
+                let (chain, key) = read_identity(path).map_err(|reason| format!("crt {path}: {reason}"))?;
+                config.with_client_auth_cert(chain, key).map_err(|error| format!("crt {path}: {error}"))?
+            }
+        };
         config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
         config.resumption = Resumption::disabled();
         let name = tls.server_name.as_ref().map(|name| {
@@ -136,6 +138,32 @@ impl ServerCertVerifier for BelieveAnyone {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Where Debian and its relatives keep the authorities of the machine (`ca-file @system-ca`).
+const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+fn verifier(
+    store: Arc<RootCertStore>,
+    path: &str,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(provider)).build();
+    Ok(verifier.map_err(|error| format!("ca-file {path}: {error}"))?)
+}
+
+/// The certificates and the key of a PEM file.
+fn read_identity(path: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
+    let chain = certificates.collect::<Result<Vec<_>, _>>().map_err(|error| unreadable(&error))?;
+    if chain.is_empty() {
+        return Err("holds no certificate".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        pem::Error::NoItemsFound => "holds no key".to_owned(),
+        error => unreadable(&error),
+    })?;
+    Ok((chain, key))
 }
 
 fn read_authorities(path: &str) -> Result<RootCertStore, String> {

@@ -14,6 +14,7 @@ mod inspection;
 mod limit;
 mod listener;
 mod listing;
+mod observe;
 mod pipes;
 mod queue;
 mod record;
@@ -46,6 +47,7 @@ use crate::syslog::Syslog;
 pub use listener::{BindError, Listeners};
 pub use listing::{Cursor, Page, SessionId, SessionInfo, SessionPhase};
 
+use observe::Observer;
 use queue::PoolQueue;
 use shared::{Counters, Gate, Mailbox, Message, RATE_UNIT, Shared, Traffic, Wake};
 use worker::Worker;
@@ -134,6 +136,7 @@ impl Proxy {
             asked: AtomicU64::new(0),
             counters: Counters::default(),
             syslog: Syslog::start(&plan)?,
+            observer: Observer::default(),
         });
 
         // From here on an error drops `proxy`, which stops what has been started.
@@ -143,6 +146,11 @@ impl Proxy {
             proxy.spawn(format!("worker {index}"), move || worker.run())?;
         }
         Ok(proxy)
+    }
+
+    /// Calls `report` for each server to which connects fail as often as its `error-limit` says.
+    pub fn watch_errors(&self, report: impl Fn(ServerId) + Send + Sync + 'static) {
+        self.shared.observer.set(Box::new(report));
     }
 
     /// Has all connections from now on, and those in queues, choose from this view.

@@ -571,6 +571,7 @@ impl Session {
                 if let Some(inspection) = &mut self.inspection {
                     inspection.remember(slot.server.server, &tools.serving());
                 }
+                tools.shared.observer.note(&self.plan, &slot, true);
                 let mut server = Side::new(server, tools.now);
                 server.note(events);
                 self.client.active = tools.now;
@@ -594,6 +595,7 @@ impl Session {
     fn count_failure(&mut self, slot: Slot, failure: Failure, tools: &Tools) -> Option<Next> {
         let server = slot.server;
         slot.load.connect_errors.fetch_add(1, Ordering::Relaxed);
+        tools.shared.observer.note(&self.plan, &slot, false);
         let (retries, redispatch) =
             self.pool_section().map_or((0, false), |pool| (pool.retries, pool.redispatch));
         if self.failures >= retries {

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use crate::syslog::Syslog;
 
 use super::listing::{ListRequest, SessionId};
+use super::observe::Observer;
 use super::queue::PoolQueue;
 use super::slab::Key;
 
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) asked: AtomicU64,
     pub(super) counters: Counters,
     pub(super) syslog: Syslog,
+    pub(super) observer: Observer,
 }
 
 /// What is counted for the data plane as a whole.

@@ -427,6 +427,7 @@ pub fn description(status: &str) -> &'static str {
         "L7TOUT" => "Layer7 timeout",
         "L7RSP" => "Layer7 invalid response",
         "L7STS" => "Layer7 wrong status",
+        "HANA" => "Health analyze",
         "PROCERR" => "External check error",
         "PROCTOUT" => "External check timeout",
         "PROCOK" => "External check passed",
@@ -446,7 +447,10 @@ fn state(server: &ServerStatus) -> String {
     match server.state.as_str() {
         "maintenance" => "MAINT".to_owned(),
         "no check" => "no check".to_owned(),
+        "drain" if server.agent.is_some() => "DRAIN (agent)".to_owned(),
         "drain" => partly("DRAIN"),
+        "stopping" => partly("NOLB"),
+        "down (agent)" => "DOWN (agent)".to_owned(),
         state if state.starts_with("up") => partly("UP"),
         _ => match health {
             Some((health, rise, _)) if health > 0 => format!("DOWN {health}/{rise}"),

@@ -1,6 +1,6 @@
 //! The files that both are asked about, topic by topic.
 
-use crate::{balance, general, language, logs, mutations, names, proxy_headers, rules};
+use crate::{balance, checks, general, language, logs, mutations, names, proxy_headers, rules};
 
 /// What is asked about one part of the language. The lines are put into files that are otherwise complete.
 pub(crate) struct Topic {
@@ -18,6 +18,7 @@ pub(crate) struct Topic {
 
 const TOPICS: &[Topic] = &[
     balance::TOPIC,
+    checks::TOPIC,
     general::TOPIC,
     language::TOPIC,
     logs::TOPIC,

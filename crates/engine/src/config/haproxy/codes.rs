@@ -108,3 +108,15 @@ pub const LOG_FORMAT: &str = "H107";
 pub const LOG_SAMPLE: &str = "H108";
 /// A log format without a target.
 pub const NO_LOG_TARGET: &str = "H109";
+/// A step of a check where it cannot stand.
+pub const STEP_ORDER: &str = "H075";
+/// A regular expression that cannot be read.
+pub const BAD_EXPRESSION: &str = "H076";
+/// A check that waits for an answer to nothing.
+pub const ASKS_NOTHING: &str = "H077";
+/// A server that follows another one which is not there, is not checked, or follows it in turn.
+pub const TRACK: &str = "H078";
+/// Parameters of one server that exclude each other, or that need another one.
+pub const PARAMETERS_CLASH: &str = "H079";
+/// Programs are not allowed to be run for checks.
+pub const EXTERNAL_CHECK: &str = "H080";

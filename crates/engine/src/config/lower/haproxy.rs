@@ -21,16 +21,19 @@ mod sections;
 mod server;
 mod stats_socket;
 mod template;
+mod track;
 mod value;
 
 pub use addition::Additions;
+
+use std::time::Duration;
 
 use crate::config::Surroundings;
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Kind, Section, Tree, Word, codes};
 use crate::plan::log::LogHostname;
-use crate::plan::{Frontend, Pool, Resolver, RuntimeApi, Table};
+use crate::plan::{Frontend, Pool, Resolver, RuntimeApi, ScriptUser, Table};
 
 use line::recognise;
 use log::GlobalLogs;
@@ -51,6 +54,8 @@ pub struct Parts {
     pub runtime_api: RuntimeApi,
     /// [`Plan::log_hostname`](crate::Plan::log_hostname).
     pub log_hostname: LogHostname,
+    /// [`Plan::max_spread_checks`](crate::Plan::max_spread_checks).
+    pub max_spread_checks: Option<Duration>,
     /// [`Plan::frontends`](crate::Plan::frontends).
     pub frontends: Vec<Frontend>,
     /// [`Plan::pools`](crate::Plan::pools).
@@ -65,8 +70,8 @@ pub struct Parts {
 /// are of use only if nothing there is an error.
 pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec<Diagnostic>) -> Parts {
     let mut parts = Parts::default();
-    let (authorities, logs) = (Authorities::default(), GlobalLogs::default());
-    let mut reader = Reader { surroundings, authorities, logs, resolvers: Vec::new(), diagnostics };
+    let (authorities, logs, programs) = (Authorities::default(), GlobalLogs::default(), Programs::of(tree));
+    let mut reader = Reader { surroundings, authorities, logs, resolvers: Vec::new(), programs, diagnostics };
     for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
         lower_global(section, &mut parts, &mut reader);
     }
@@ -97,7 +102,36 @@ struct Reader<'a, 'b> {
     logs: GlobalLogs,
     /// Every `resolvers` section.
     resolvers: Vec<Resolver>,
+    programs: Programs,
     diagnostics: &'b mut Vec<Diagnostic>,
+}
+
+/// What `global` says about programs that check servers.
+#[derive(Clone, Debug)]
+struct Programs {
+    /// `external-check`.
+    allowed: bool,
+    /// `insecure-fork-wanted`.
+    fork_wanted: bool,
+    /// `user` and `group`.
+    user: Option<ScriptUser>,
+}
+
+impl Programs {
+    fn of(tree: &Tree) -> Self {
+        let said = |keyword: &str| {
+            let global = tree.sections.iter().filter(|section| section.kind == Kind::Global);
+            let mut statements = global.flat_map(|section| &section.statements);
+            let first = |words: &&[Word]| words.first().is_some_and(|word| word.text == keyword);
+            statements.by_ref().map(|statement| statement.words.as_slice()).filter(first).last()
+        };
+        let value = |keyword| said(keyword).and_then(|words| words.get(1)).map(|word| word.text.clone());
+        Self {
+            allowed: said("external-check").is_some(),
+            fork_wanted: said("insecure-fork-wanted").is_some(),
+            user: value("user").map(|user| ScriptUser { user, group: value("group") }),
+        }
+    }
 }
 
 fn lower_global(section: &Section, parts: &mut Parts, reader: &mut Reader<'_, '_>) {
@@ -114,6 +148,7 @@ fn lower_global(section: &Section, parts: &mut Parts, reader: &mut Reader<'_, '_
             "nbthread" => parts.workers = line.number(),
             "spread-checks" => parts.spread_checks = line.number().unwrap_or(0),
             "ca-base" => reader.authorities.base = line.values.first().map(|word| word.text.clone()),
+            "max-spread-checks" => parts.max_spread_checks = line.time().filter(|time| !time.is_zero()),
             "ssl-server-verify" => match line.values.first().map(|word| word.text.as_str()) {
                 Some("none") => reader.authorities.believe_anyone = true,
                 Some("required") => reader.authorities.believe_anyone = false,

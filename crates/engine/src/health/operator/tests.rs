@@ -61,7 +61,7 @@ impl Bench {
     fn take(&mut self) {
         while let Some(output) = self.health.poll_output() {
             match output {
-                Output::StartCheck { server, attempt, check } => {
+                Output::StartCheck { server, attempt, check, .. } => {
                     self.checked.push(check.address);
                     let passes = self.passes.get(usize::from(server.server.0)).is_some_and(|passes| *passes);
                     let status = if passes { CheckStatus::L4Ok } else { CheckStatus::L4Con };
@@ -354,7 +354,7 @@ fn a_place_that_was_left_is_taken_again_with_new_counters_and_attempts() {
     bench.done("cp7", ServerOrder::Checks(true));
     bench.health.handle_timeout(bench.now);
     let attempts = std::iter::from_fn(|| bench.health.poll_output()).find_map(|output| match output {
-        Output::StartCheck { server, attempt, check } if server.server == ServerIndex(1) => {
+        Output::StartCheck { server, attempt, check, .. } if server.server == ServerIndex(1) => {
             Some((attempt, check.address))
         }
         _ => None,

@@ -23,7 +23,9 @@ impl ServerHealth {
         self.state = State::Unchecked;
         self.warm_up = server.slow_start.and_then(|takes| WarmUp::begin(takes, now));
         self.since = now;
+        self.stopping = false;
         self.set_checks(settings, now);
+        self.set_initial_state(server);
     }
 
     /// It takes fewer connections, or more, from now on.

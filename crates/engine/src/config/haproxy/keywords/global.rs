@@ -123,11 +123,12 @@ pub(super) const GLOBAL: &[Keyword] = {
             Values::Anything,
             "a stop hands over and then ends all connections",
         ),
-        not_yet(
+        acted_on(
             P,
             &["max-spread-checks"],
-            Values::Anything,
-            "checks are spread over at most one second at the start",
+            Values::Time,
+            "1s",
+            "the longest time over which first checks are spread",
         ),
         not_yet(
             P,
@@ -141,7 +142,7 @@ pub(super) const GLOBAL: &[Keyword] = {
             Values::Anything,
             "a server's state is found out anew at every start",
         ),
-        not_yet(P, &["external-check"], Values::Anything, "no program is run to check a server"),
+        acted_on(P, &["external-check"], Values::Nothing, "no", "allows programs to be run to check servers"),
         not_yet(
             P,
             &["lua-load", "lua-load-per-thread", "lua-prepend-path"],

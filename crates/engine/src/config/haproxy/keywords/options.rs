@@ -35,20 +35,36 @@ pub(super) const OPTIONS: &[Keyword] = &[
         "",
         "a check is an SSLv3 client hello and any answer in TLS",
     ),
-    not_yet(
+    acted_on(
         BACK,
-        &[
-            "option ldap-check",
-            "option mysql-check",
-            "option pgsql-check",
-            "option redis-check",
-            "option smtpchk",
-            "option spop-check",
-            "option external-check",
-        ],
-        Values::Anything,
-        OTHER_PROTOCOL,
+        &["option redis-check", "option ldap-check"],
+        Values::Nothing,
+        "",
+        "a check is a short exchange of that protocol",
     ),
+    acted_on(
+        BACK,
+        &["option smtpchk"],
+        Values::Words(0, 2),
+        "HELO localhost",
+        "a check is a hello of SMTP and a goodbye",
+    ),
+    acted_on(
+        BACK,
+        &["option mysql-check"],
+        Values::Words(0, 3),
+        "",
+        "a check is a greeting of MySQL, and with `user` a login",
+    ),
+    acted_on(
+        BACK,
+        &["option pgsql-check"],
+        Values::Words(0, 2),
+        "",
+        "a check is the beginning of a login of PostgreSQL as `user`",
+    ),
+    not_yet(BACK, &["option spop-check"], Values::Anything, OTHER_PROTOCOL),
+    acted_on(BACK, &["option external-check"], Values::Nothing, "", "a check is a run of a program"),
     no_effect(
         FRONT,
         &["option contstats", "option socket-stats"],
@@ -79,11 +95,12 @@ pub(super) const OPTIONS: &[Keyword] = &[
         "",
         "logs connections that failed as `err`",
     ),
-    no_effect(
+    acted_on(
         BACK,
         &["option log-health-checks"],
         Values::Nothing,
-        "every change of a server is logged anyway",
+        "no",
+        "every result of a check that is news is logged, not only changes of a server",
     ),
     acted_on(
         ALL,

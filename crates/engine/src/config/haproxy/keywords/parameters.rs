@@ -219,7 +219,6 @@ pub(super) const SERVER: &[Keyword] = {
             P,
             &[
                 "no-ssl",
-                "no-agent-check",
                 "no-tfo",
                 "no-ssl-reuse",
                 "no-check-reuse-pool",
@@ -280,30 +279,46 @@ pub(super) const SERVER: &[Keyword] = {
             Values::Word,
             "connections to servers come from the address that the kernel chooses",
         ),
-        refused(P, &["track"], Values::Word, "a server has a check of its own or none: write `check`"),
-        not_yet(
+        acted_on(P, &["track"], Values::Word, "", "is up and down with another server: SECTION/SERVER"),
+        acted_on(
             P,
             &["agent-check"],
             Values::Nothing,
-            "the agent is not asked; weight and state come from this file and from checks",
+            "no",
+            "asks a program on the server for its weight, maxconn and state",
         ),
-        no_effect(
+        acted_on(P, &["no-agent-check"], Values::Nothing, "", "undoes `agent-check`"),
+        acted_on(P, &["agent-port"], Values::Integer(0, 65_535), "", "where the agent listens"),
+        acted_on(P, &["agent-addr"], Values::Word, "the server's own", "the address of the agent"),
+        acted_on(P, &["agent-inter"], Values::Time, "inter", "time between questions to the agent"),
+        acted_on(P, &["agent-send"], Values::Word, "", "what is sent to the agent"),
+        acted_on(
             P,
-            &["agent-addr", "agent-inter", "agent-port", "agent-send"],
+            &["observe"],
             Values::Word,
-            "the agent is not asked",
+            "none",
+            "`layer4` watches whether connections of clients reach the server",
         ),
-        not_yet(
+        acted_on(
             P,
-            &["observe", "on-error", "error-limit"],
-            Values::Word,
-            "connections are not watched for errors; checks find them",
+            &["error-limit"],
+            Values::Integer(1, 2_147_483_647),
+            "10",
+            "as many failed connections in a row make `observe` act",
         ),
-        not_yet(
+        acted_on(
+            P,
+            &["on-error"],
+            Values::Word,
+            "fail-check",
+            "what `observe` does: fastinter, fail-check, sudden-death or mark-down",
+        ),
+        acted_on(
             P,
             &["on-marked-up"],
             Values::Word,
-            "connections to backup servers stay when a server comes back",
+            "",
+            "`shutdown-backup-sessions` closes connections of backup servers when it comes up",
         ),
         not_yet(
             P,
@@ -322,11 +337,12 @@ pub(super) const SERVER: &[Keyword] = {
             "allow-dup-ip, prevent-dup-ip, ignore-weight",
         ),
         not_yet(P, &["check-proto"], Values::Word, "checks speak HTTP/1"),
-        not_yet(
+        acted_on(
             P,
             &["init-state"],
             Values::Word,
-            "a server is trusted until its first check, within a second",
+            "up",
+            "what is thought of it before its first check: up, fully-up, down or fully-down",
         ),
         not_yet(P, &["hash-key"], Values::Word, "`balance source` knows servers by their places"),
         no_effect(P, &["stick", "non-stick"], Values::Nothing, "there are no tables of clients"),
@@ -387,7 +403,6 @@ pub(super) const SERVER: &[Keyword] = {
                 "ciphers",
                 "ciphersuites",
                 "client-sigalgs",
-                "crl-file",
                 "curves",
                 "ktls",
                 "npn",
@@ -401,6 +416,18 @@ pub(super) const SERVER: &[Keyword] = {
             Values::Word,
             TLS_OF_CHECKS,
         ),
-        not_yet(P, &["crt"], Values::Word, "checks show no certificate of their own"),
+        acted_on(
+            P,
+            &["crt"],
+            Values::Word,
+            "",
+            "a PEM file with the certificate that checks show, and its key",
+        ),
+        not_yet(
+            P,
+            &["crl-file"],
+            Values::Word,
+            "a certificate that was revoked is believed until it expires",
+        ),
     ]
 };

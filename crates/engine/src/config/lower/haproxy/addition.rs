@@ -188,7 +188,7 @@ global
         assert_eq!((server.name.as_str(), server.address.to_string().as_str()), ("cp4", "10.0.0.4:6443"));
         assert_eq!((server.weight, server.maxconn, server.disabled), (20, Some(5), true));
         let check = server.check.unwrap();
-        assert!(matches!(check.kind, CheckKind::Http(_)) && check.tls.is_some());
+        assert!(matches!(check.kind, CheckKind::Steps(_)) && check.tls_of_connects().count() == 1);
         assert_eq!(check.answer_timeout, Duration::from_secs(3));
         assert_eq!(check.interval, Duration::from_secs(2), "not that of `default-server`");
     }

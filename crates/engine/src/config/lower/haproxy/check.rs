@@ -1,73 +1,66 @@
 //! How the servers of a section are checked: `option httpchk` and its like, `http-check` and `tcp-check` lines.
+//!
+//! Owns what a section says, and makes the check of each of its servers of it. `ruleset` has the steps, the others the
+//! lines.
+
+mod agent;
+mod bytes;
+mod connect;
+mod expect;
+mod protocol;
+mod request;
+mod ruleset;
+
+pub(super) use self::agent::agent;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::{Word, codes};
-use crate::config::lower::haproxy::Reader;
-use crate::config::lower::haproxy::address::{self, Host};
+use crate::config::lower::haproxy::address::{self, Host, Written};
+use crate::config::lower::haproxy::check::bytes::{is_format, of_digits};
+use crate::config::lower::haproxy::check::connect::ConnectLine;
+use crate::config::lower::haproxy::check::ruleset::{Draft, Ruleset, What};
 use crate::config::lower::haproxy::line::{Line, bad_value, missing};
 use crate::config::lower::haproxy::server::ServerLine;
+use crate::config::lower::haproxy::{Programs, Reader};
 use crate::config::source::Span;
-use crate::plan::{Check, CheckKind, HttpCheck, StatusRanges, TlsCheck};
+use crate::plan::{
+    Check, CheckKind, Connect, Dialect, ExternalCheck, ScriptUser, Step, StepAction, Steps, TlsCheck, Verify,
+};
 
 /// What a section says about checks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules<'a> {
-    protocol: Protocol,
-    request: Request,
-    expect: Option<StatusRanges>,
-    http_connect: Option<Connect<'a>>,
-    tcp_connect: Option<Connect<'a>>,
-    /// Where this section itself has lines of each kind.
-    http_rule: Option<Span>,
-    tcp_rule: Option<Span>,
-    sends: usize,
+    protocol: Protocol<'a>,
+    http: Ruleset<'a>,
+    tcp: Ruleset<'a>,
+    command: Option<&'a Word>,
+    path: Option<&'a Word>,
+    /// Where `option external-check` stands.
+    external: Option<Span>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Protocol {
-    /// A connection, with rules of `tcp-check` or without.
+#[derive(Clone, Debug, Default)]
+enum Protocol<'a> {
+    /// A connection.
     #[default]
     Plain,
     Tcp,
     Http,
     SslHello,
+    Other(Vec<Draft<'a>>),
+    External,
 }
 
-/// A request, piece by piece.
-#[derive(Clone, Debug)]
-struct Request {
-    method: String,
-    uri: String,
-    version: String,
-    headers: Vec<(String, String)>,
-    body: String,
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Self {
-            method: "OPTIONS".to_owned(),
-            uri: "/".to_owned(),
-            version: "HTTP/1.0".to_owned(),
-            headers: Vec::new(),
-            body: String::new(),
-        }
-    }
-}
-
-/// How a check connects where a line says so.
-#[derive(Clone, Debug, Default)]
-struct Connect<'a> {
-    /// With the server's own parameters, where nothing else is said.
-    default: bool,
-    tls: bool,
-    port: Option<u16>,
-    address: Option<&'a Word>,
-    name: Option<&'a Word>,
-    alpn: Option<&'a Word>,
+/// What a program that checks servers is told of their section.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProxyFacts<'a> {
+    pub(super) name: &'a str,
+    pub(super) id: u32,
+    /// Where it listens first.
+    pub(super) address: Option<SocketAddr>,
 }
 
 /// How long a check may take, from the section.
@@ -80,140 +73,141 @@ pub(super) struct Patience {
 impl<'a> Rules<'a> {
     /// What another section starts with.
     pub(super) fn inherited(mut self) -> Self {
-        (self.http_rule, self.tcp_rule, self.sends) = (None, None, 0);
+        (self.http.own, self.tcp.own) = (None, None);
         self
     }
 
     /// Takes in a line; whether it was one about checks.
     pub(super) fn apply(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) -> bool {
         match line.name {
-            "option tcp-check" => self.protocol = Protocol::Tcp,
+            "option tcp-check" => {
+                self.protocol = Protocol::Tcp;
+                self.tcp.own(line.span);
+            }
             "option ssl-hello-chk" => self.protocol = Protocol::SslHello,
-            "option httpchk" => self.httpchk(line),
-            "http-check connect" => {
-                self.only_once(self.http_connect.is_some() && self.http_rule.is_some(), line, diagnostics);
-                self.http_rule = Some(line.span);
-                self.http_connect = Some(connect(line, diagnostics));
+            "option httpchk" => {
+                self.protocol = Protocol::Http;
+                self.http.own(line.span).add_option(request::of_option(line));
             }
-            "tcp-check connect" => {
-                self.only_once(self.tcp_connect.is_some() && self.tcp_rule.is_some(), line, diagnostics);
-                self.tcp_rule = Some(line.span);
-                self.tcp_connect = Some(connect(line, diagnostics));
-            }
-            "http-check send" => {
-                self.only_once(self.sends > 0, line, diagnostics);
-                self.http_rule = Some(line.span);
-                if self.sends == 0 {
-                    self.sends = 1;
-                    self.send(line, diagnostics);
+            "option redis-check" | "option smtpchk" | "option ldap-check" | "option mysql-check"
+            | "option pgsql-check" => {
+                if let Some(steps) = protocol::steps(line, diagnostics) {
+                    self.protocol = Protocol::Other(steps);
                 }
             }
-            "http-check expect" => {
-                self.http_rule = Some(line.span);
-                self.expect = expect(line, diagnostics).or(self.expect.take());
+            "option external-check" => {
+                self.protocol = Protocol::External;
+                self.external = Some(line.span);
             }
+            "external-check command" => self.command = line.values.first(),
+            "external-check path" => self.path = line.values.first(),
+            name if name.starts_with("http-check ") => self.apply_http(line, diagnostics),
+            name if name.starts_with("tcp-check ") => self.apply_tcp(line, diagnostics),
             _ => return false,
         }
         true
     }
 
-    /// Reports lines that count for nothing.
-    pub(super) fn finish(&self, diagnostics: &mut Vec<Diagnostic>) {
+    fn apply_http(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
+        let strict = matches!(self.protocol, Protocol::Http);
+        let rules = self.http.own(line.span);
+        let (what, comment) = match line.name {
+            "http-check disable-on-404" => return rules.disable_on_404 = true,
+            "http-check connect" => {
+                let (connect, comment) = ConnectLine::read(line, diagnostics);
+                (What::Connect(connect), comment)
+            }
+            "http-check send" => {
+                let Some((request, comment)) = request::of_line(line, diagnostics) else { return };
+                (What::Request { request, from_option: false }, comment)
+            }
+            "http-check expect" => {
+                let Some((expect, comment)) = expect::read(line, diagnostics) else { return };
+                (What::Expect(Box::new(expect)), comment)
+            }
+            _ => (What::Comment, line.values.first().map(|word| word.text.clone())),
+        };
+        rules.add(what, comment, strict, line.whole(), diagnostics);
+    }
+
+    fn apply_tcp(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
+        let (what, comment) = match line.name {
+            "tcp-check connect" => {
+                let (connect, comment) = ConnectLine::read(line, diagnostics);
+                (What::Connect(connect), comment)
+            }
+            "tcp-check expect" => {
+                let Some((expect, comment)) = expect::read(line, diagnostics) else { return };
+                (What::Expect(Box::new(expect)), comment)
+            }
+            "tcp-check comment" => (What::Comment, line.values.first().map(|word| word.text.clone())),
+            _ => {
+                let Some((bytes, comment)) = sent(line, diagnostics) else { return };
+                (What::Send(bytes), comment)
+            }
+        };
+        self.tcp.own(line.span).add(what, comment, false, line.whole(), diagnostics);
+    }
+
+    /// Reports lines that count for nothing, and what is missing.
+    pub(super) fn finish(&self, programs: &Programs, diagnostics: &mut Vec<Diagnostic>) {
+        let (http, tcp) = (matches!(self.protocol, Protocol::Http), matches!(self.protocol, Protocol::Tcp));
         let pairs = [
-            (self.http_rule, Protocol::Http, "http-check", "option httpchk"),
-            (self.tcp_rule, Protocol::Tcp, "tcp-check", "option tcp-check"),
+            (self.http.own, http, "http-check", "option httpchk"),
+            (self.tcp.own, tcp, "tcp-check", "option tcp-check"),
         ];
-        for (span, protocol, rule, option) in pairs {
-            if let (Some(span), true) = (span, self.protocol != protocol) {
+        for (span, used, rule, option) in pairs {
+            if let (Some(span), false) = (span, used) {
+                let message = format!("`{rule}` lines do nothing without `{option}`, as in HAProxy");
                 diagnostics.push(
-                    Diagnostic::warning(
-                        codes::IGNORED_HERE,
-                        span,
-                        format!("`{rule}` lines do nothing without `{option}`, as in HAProxy"),
-                    )
-                    .hint(format!("add `{option}` to this section")),
+                    Diagnostic::warning(codes::IGNORED_HERE, span, message)
+                        .hint(format!("add `{option}` to this section")),
                 );
             }
         }
-    }
-
-    /// `option httpchk [METHOD] URI [VERSION]`. What is left of old files puts headers behind the version.
-    fn httpchk(&mut self, line: &Line<'a>) {
-        self.protocol = Protocol::Http;
-        let texts: Vec<&str> = line.values.iter().map(|word| word.text.as_str()).collect();
-        let mut request = Request::default();
-        match texts.as_slice() {
-            [] => return,
-            [uri] => request.uri = (*uri).to_owned(),
-            [method, uri, rest @ ..] => {
-                (request.method, request.uri) = ((*method).to_owned(), (*uri).to_owned());
-                let rest = rest.join(" ");
-                let mut lines = rest.split("\r\n");
-                if let Some(version) = lines.next().filter(|version| !version.is_empty()) {
-                    request.version = version.to_owned();
-                }
-                let headers = lines.filter_map(|header| header.split_once(':'));
-                request.headers =
-                    headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-            }
-        }
-        self.request = request;
-    }
-
-    fn only_once(&self, again: bool, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
-        if again {
+        if let Some(span) = self.http.own
+            && http
+            && self.http.asks_nothing()
+        {
+            let message = "this check waits for an answer and asks nothing, as in HAProxy: lines here replace all that `defaults` say about it";
             diagnostics.push(
-                Diagnostic::warning(
-                    codes::NOT_ACTED_ON,
-                    line.span,
-                    format!(
-                        "mainstay does not act on a second `{}` yet: a check connects once and asks once",
-                        line.name
-                    ),
-                )
-                .label("the second one"),
+                Diagnostic::warning(codes::ASKS_NOTHING, span, message)
+                    .hint("write `option httpchk` or `http-check send` in this section, too"),
             );
         }
+        self.finish_external(programs, diagnostics);
     }
 
-    fn send(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
-        let mut words = line.values.iter();
-        while let Some(word) = words.next() {
-            let mut value = || {
-                let found = words.next();
-                if found.is_none() {
-                    diagnostics.push(missing(word.span, format!("`{}` needs a value", word.text)));
-                }
-                found.map_or_else(String::new, |value| value.text.clone())
-            };
-            match word.text.as_str() {
-                "meth" => self.request.method = value(),
-                "uri" => self.request.uri = value(),
-                "ver" => self.request.version = value(),
-                "body" => self.request.body = value(),
-                "comment" => drop(value()),
-                "hdr" => {
-                    let name = value();
-                    let value = value();
-                    self.request.headers.push((name, value));
-                }
-                "uri-lf" | "body-lf" => {
-                    drop(value());
-                    diagnostics.push(Diagnostic::warning(
-                        codes::NOT_ACTED_ON,
-                        word.span,
-                        format!("mainstay does not act on `{}` yet: requests are plain texts", word.text),
-                    ));
-                }
-                _ => {
-                    diagnostics.push(bad_value(
-                        word,
-                        "`http-check send` takes meth, uri, ver, hdr, body and comment",
-                    ));
-                    return;
-                }
+    fn finish_external(&self, programs: &Programs, diagnostics: &mut Vec<Diagnostic>) {
+        let used = matches!(self.protocol, Protocol::External);
+        let Some(span) = self.external.filter(|_| used) else {
+            if let Some(word) = self.command.or(self.path) {
+                let message =
+                    "`external-check` lines do nothing without `option external-check`, as in HAProxy";
+                diagnostics.push(Diagnostic::warning(codes::IGNORED_HERE, word.span, message));
             }
+            return;
+        };
+        if !programs.fork_wanted {
+            let message =
+                "HAProxy would want `insecure-fork-wanted` in `global`, too; mainstay does without it";
+            diagnostics.push(Diagnostic::warning(codes::EXTERNAL_CHECK, span, message));
         }
+        if !programs.allowed {
+            diagnostics.push(
+                Diagnostic::error(codes::EXTERNAL_CHECK, span, "no program may be run to check a server")
+                    .hint("write `external-check` in `global` to allow it"),
+            );
+        }
+        if self.command.is_none() {
+            diagnostics
+                .push(missing(span, "`option external-check` needs `external-check command`".to_owned()));
+        }
+    }
+
+    /// Whether a server that answers 404 gets no new connections.
+    pub(super) fn disables_on_404(&self) -> bool {
+        matches!(self.protocol, Protocol::Http) && self.http.disable_on_404
     }
 
     /// The check of a server, if it has one.
@@ -221,98 +215,90 @@ impl<'a> Rules<'a> {
         &self,
         server: &ServerLine<'a>,
         patience: Patience,
+        proxy: ProxyFacts<'_>,
         reader: &mut Reader<'_, '_>,
     ) -> Option<Check> {
         let own = &server.parameters;
         if !own.check && !own.check_tls {
             return None;
         }
-        let connect = match self.protocol {
-            Protocol::Http => self.http_connect.as_ref(),
-            Protocol::Tcp => self.tcp_connect.as_ref(),
-            Protocol::Plain | Protocol::SslHello => None,
+        let (dialect, drafts) = match &self.protocol {
+            Protocol::Http => (Dialect::Http, self.http.complete(Dialect::Http)),
+            Protocol::Tcp => (Dialect::Tcp, self.tcp.complete(Dialect::Tcp)),
+            Protocol::Other(steps) => (Dialect::Protocol, steps.clone()),
+            Protocol::Plain | Protocol::SslHello | Protocol::External => (Dialect::Tcp, Vec::new()),
         };
-        let speaks_tls = connect.map_or(own.check_tls, |line| line.tls || (line.default && own.check_tls));
+        let plain = matches!(drafts.as_slice(), [] | [Draft { number: 0, .. }]);
+        let speaks_tls = own.check_tls
+            || drafts.iter().any(|draft| matches!(&draft.what, What::Connect(line) if line.tls));
         // HAProxy wants to know whom to believe as soon as `check-ssl` is there.
-        let verify = if speaks_tls || own.check_tls {
-            own.verify(server.span, &reader.authorities, reader.diagnostics)
-        } else {
-            None
+        let verify = match speaks_tls {
+            true => own.verify(server.span, &reader.authorities, reader.diagnostics)?,
+            false => Verify::None,
         };
         if !own.check {
             return None;
         }
-        let address = self.address(server, connect, reader)?;
-        let name = connect.and_then(|line| line.name).or(own.check_name).or(own.verify_host);
-        let alpn = connect.and_then(|line| line.alpn).or(own.alpn);
-        let tls = verify.filter(|_| speaks_tls).map(|verify| TlsCheck {
-            verify,
-            server_name: name.map(|word| word.text.clone()),
-            alpn: alpn.map_or_else(Vec::new, |word| word.text.split(',').map(str::to_owned).collect()),
-        });
-        let interval = own.interval.unwrap_or(Duration::from_secs(2));
-        // With `timeout check`, connecting has a limit of its own; without it, `inter` is one for both.
-        let connect_timeout = match (patience.check, patience.connect) {
-            (Some(_), Some(connect)) => connect.min(interval),
-            _ => interval,
+        let implied = ConnectLine::implied();
+        let needs_port = plain || drafts.iter().any(|draft| matches!(&draft.what, What::Connect(line) if line.port.is_none() && line.address.is_none()));
+        let address = self.address(server, needs_port, reader)?;
+        let base = reader.authorities.base.clone();
+        let tls = |line: &ConnectLine<'_>| tls_of(line, server, &verify, base.as_deref());
+        let kind = match &self.protocol {
+            Protocol::SslHello => CheckKind::SslHello,
+            Protocol::External => {
+                CheckKind::External(self.external_check(server, proxy, reader.programs.user.clone()))
+            }
+            _ if plain => CheckKind::Connect,
+            _ => {
+                let made = drafts.into_iter().map(|draft| step(draft, server, tls, reader));
+                let steps = made.collect::<Option<Vec<Step>>>()?;
+                let http = dialect == Dialect::Http;
+                CheckKind::Steps(Steps { dialect, steps, disable_on_404: http && self.http.disable_on_404 })
+            }
         };
-        Some(Check {
-            address,
-            proxy_header: own.checks_header(connect.is_none_or(|line| line.default)),
-            kind: self.kind(),
-            tls,
-            interval,
-            fast_interval: own.fast_interval.unwrap_or(interval),
-            down_interval: own.down_interval.unwrap_or(interval),
-            connect_timeout,
-            answer_timeout: patience.check.unwrap_or(interval),
-            rise: own.rise.unwrap_or(2),
-            fall: own.fall.unwrap_or(3),
-        })
+        let tls = if plain { tls(&implied) } else { None };
+        let proxy_header = own.checks_header(true, false).filter(|_| plain);
+        Some(timed(Check { kind, tls, proxy_header, ..Check::new(address) }, server, patience))
     }
 
-    fn kind(&self) -> CheckKind {
-        match self.protocol {
-            Protocol::Plain | Protocol::Tcp => CheckKind::Connect,
-            Protocol::SslHello => CheckKind::SslHello,
-            Protocol::Http => CheckKind::Http(HttpCheck {
-                request: self.request.text(),
-                expect: self
-                    .expect
-                    .clone()
-                    .unwrap_or_else(|| StatusRanges { ranges: vec![(200, 399)], negated: false }),
-            }),
+    fn external_check(
+        &self,
+        server: &ServerLine<'a>,
+        proxy: ProxyFacts<'_>,
+        user: Option<ScriptUser>,
+    ) -> ExternalCheck {
+        let text = |word: Option<&Word>| word.map_or_else(String::new, |word| word.text.clone());
+        ExternalCheck {
+            command: text(self.command),
+            path: text(self.path),
+            user,
+            proxy: proxy.address,
+            proxy_name: proxy.name.to_owned(),
+            proxy_id: proxy.id,
+            server_id: server.id,
+            server_name: server.name.text.clone(),
+            server_maxconn: server.parameters.maxconn.unwrap_or(0),
         }
     }
 
-    /// Where checks connect to: what the line says, or `addr` and `port`, or where the server is.
+    /// Where checks connect to: `addr` and `port`, or where the server is.
     fn address(
         &self,
         server: &ServerLine<'a>,
-        connect: Option<&Connect<'a>>,
+        needs_port: bool,
         reader: &mut Reader<'_, '_>,
     ) -> Option<SocketAddr> {
         let own = &server.parameters;
         let (mut ip, mut port) = (server.address.ip(), server.address.port());
-        for word in own.address.into_iter().chain(connect.and_then(|line| line.address)) {
-            let written = address::parse(word, &word.text, reader.diagnostics)?;
-            ip = match written.host {
-                Host::Address(ip) => ip,
-                Host::Name(name) => {
-                    match address::resolve(&name, word, reader.surroundings, reader.diagnostics) {
-                        Ok(ip) => ip,
-                        Err(diagnostic) => {
-                            reader.diagnostics.push(*diagnostic);
-                            return None;
-                        }
-                    }
-                }
-            };
+        if let Some(word) = own.address {
+            let (other, written) = resolve(word, reader)?;
+            ip = other;
             port = written.ports.map_or(port, |ports| *ports.start());
         }
-        port = connect.and_then(|line| line.port).or(own.port).unwrap_or(port);
+        port = own.port.unwrap_or(port);
         // The port of a server of a service comes with its address.
-        if port == 0 && !server.lookup.as_ref().is_some_and(|lookup| lookup.service) {
+        if port == 0 && needs_port && !server.lookup.as_ref().is_some_and(|lookup| lookup.service) {
             reader.diagnostics.push(
                 Diagnostic::error(
                     codes::NO_CHECK_PORT,
@@ -328,109 +314,123 @@ impl<'a> Rules<'a> {
     }
 }
 
-impl Request {
-    /// As it goes on the wire: HTTP/1.1 connections are ended by saying so (RFC 9112 §9.6).
-    fn text(&self) -> String {
-        let Self { method, uri, version, headers, body } = self;
-        let mut text = format!("{method} {uri} {version}\r\n");
-        for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if !body.is_empty() {
-            text.push_str(&format!("content-length: {}\r\n", body.len()));
-        }
-        if version == "HTTP/1.1" {
-            text.push_str("connection: close\r\n");
-        }
-        text.push_str("\r\n");
-        text.push_str(body);
-        text
+/// How one connect speaks TLS, if it does.
+fn tls_of(
+    line: &ConnectLine<'_>,
+    server: &ServerLine<'_>,
+    verify: &Verify,
+    base: Option<&str>,
+) -> Option<TlsCheck> {
+    let own = &server.parameters;
+    if !(line.tls || line.default && own.check_tls) {
+        return None;
     }
+    let name = line.name.or(own.check_name).or(own.verify_host);
+    let alpn = line.alpn.or(own.alpn);
+    Some(TlsCheck {
+        verify: verify.clone(),
+        server_name: name.map(|word| word.text.clone()),
+        alpn: alpn.map_or_else(Vec::new, |word| word.text.split(',').map(str::to_owned).collect()),
+        certificate: own
+            .certificate
+            .map(|word| crate::config::lower::haproxy::server::in_directory(base, word)),
+    })
 }
 
-fn connect<'a>(line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) -> Connect<'a> {
-    let mut connect = Connect::default();
-    let mut words = line.values.iter();
-    while let Some(word) = words.next() {
-        let takes_value = ["port", "addr", "sni", "alpn", "comment", "proto"].contains(&word.text.as_str());
-        let value = if takes_value { words.next() } else { None };
-        if takes_value && value.is_none() {
-            diagnostics.push(missing(word.span, format!("`{}` needs a value", word.text)));
-            break;
+/// A step of the plan.
+fn step<'a>(
+    draft: Draft<'a>,
+    server: &ServerLine<'_>,
+    tls: impl FnOnce(&ConnectLine<'a>) -> Option<TlsCheck>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Step> {
+    let Draft { number, what, comment } = draft;
+    let action = match what {
+        What::Connect(line) => {
+            let tls = tls(&line);
+            let (mut ip, mut port) = (None, line.port);
+            if let Some(word) = line.address {
+                let (other, written) = resolve(word, reader)?;
+                ip = Some(other);
+                port = port.or(written.ports.map(|ports| *ports.start()));
+            }
+            let proxy_header = server.parameters.checks_header(line.default, line.header);
+            StepAction::Connect(Connect { ip, port, tls, proxy_header, linger: line.linger })
         }
-        match (word.text.as_str(), value) {
-            ("default", _) => connect.default = true,
-            ("ssl", _) => connect.tls = true,
-            ("addr", value) => connect.address = value,
-            ("sni", value) => connect.name = value,
-            ("alpn", value) => connect.alpn = value,
-            ("port", Some(value)) => {
-                connect.port = value.text.parse().ok().filter(|port| *port > 0);
-                if connect.port.is_none() && value.filled {
-                    diagnostics.push(bad_value(value, "a port is a number from 1 to 65535"));
-                }
-            }
-            ("comment" | "linger", _) => {}
-            (other @ ("send-proxy" | "via-socks4" | "proto"), _) => {
-                diagnostics.push(Diagnostic::warning(
-                    codes::NOT_ACTED_ON,
-                    word.span,
-                    format!(
-                        "mainstay does not act on `{other}` yet: checks connect directly and speak HTTP/1"
-                    ),
-                ));
-            }
-            _ => {
-                let expected = format!("`{}` takes default, port, addr, ssl, sni and alpn", line.name);
-                diagnostics.push(bad_value(word, &expected));
-                break;
-            }
-        }
-    }
-    connect
-}
-
-/// `http-check expect`: the statuses that pass; `None` for everything else, which is reported.
-fn expect(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<StatusRanges> {
-    let mut words = line.values.iter();
-    let mut negated = false;
-    while let Some(word) = words.next() {
-        match word.text.as_str() {
-            "comment" | "min-recv" | "ok-status" | "error-status" | "tout-status" | "on-success"
-            | "on-error" | "status-code" => drop(words.next()),
-            "!" => negated = !negated,
-            "status" => return words.next().and_then(|value| statuses(value, negated, diagnostics)),
-            "rstatus" | "string" | "rstring" | "string-lf" | "hdr" | "fhdr" => {
-                diagnostics.push(Diagnostic::warning(
-                    codes::NOT_ACTED_ON,
-                    word.span,
-                    format!(
-                        "mainstay does not act on `http-check expect {}` yet: any answer from 200 to 399 passes",
-                        word.text
-                    ),
-                ));
-                return None;
-            }
-            _ => {
-                diagnostics.push(bad_value(word, "`http-check expect` takes `status` and statuses"));
-                return None;
-            }
-        }
-    }
-    diagnostics.push(missing(line.span, "`http-check expect` needs `status` and statuses".to_owned()));
-    None
-}
-
-/// `200`, `200-299` or several of them, separated by commas.
-fn statuses(word: &Word, negated: bool, diagnostics: &mut Vec<Diagnostic>) -> Option<StatusRanges> {
-    let status = |text: &str| text.parse::<u16>().ok();
-    let range = |text: &str| match text.split_once('-') {
-        Some((low, high)) => Some((status(low)?, status(high)?)),
-        None => Some((status(text)?, status(text)?)),
+        What::Send(bytes) => StepAction::Send(bytes),
+        What::Request { request, .. } => StepAction::Request(request.request()),
+        What::Expect(expect) => StepAction::Expect(expect),
+        What::Comment => return None,
     };
-    let ranges: Option<Vec<(u16, u16)>> = word.text.split(',').map(range).collect();
-    if ranges.is_none() && word.filled {
-        diagnostics.push(bad_value(word, "statuses are numbers such as 200, 200-299 or 200,204"));
+    Some(Step { number, action, comment })
+}
+
+fn resolve(word: &Word, reader: &mut Reader<'_, '_>) -> Option<(std::net::IpAddr, Written)> {
+    let written = address::parse(word, &word.text, reader.diagnostics)?;
+    let ip = match &written.host {
+        Host::Address(ip) => *ip,
+        Host::Name(name) => match address::resolve(name, word, reader.surroundings, reader.diagnostics) {
+            Ok(ip) => ip,
+            Err(diagnostic) => {
+                reader.diagnostics.push(*diagnostic);
+                return None;
+            }
+        },
+    };
+    Some((ip, written))
+}
+
+/// Puts in when and how often.
+fn timed(check: Check, server: &ServerLine<'_>, patience: Patience) -> Check {
+    let own = &server.parameters;
+    let interval = own.interval.unwrap_or(Duration::from_secs(2));
+    // With `timeout check`, connecting has a limit of its own; without it, `inter` is one for both.
+    let connect_timeout = match (patience.check, patience.connect) {
+        (Some(_), Some(connect)) => connect.min(interval),
+        _ => interval,
+    };
+    Check {
+        interval,
+        fast_interval: own.fast_interval.unwrap_or(interval),
+        down_interval: own.down_interval.unwrap_or(interval),
+        connect_timeout,
+        answer_timeout: patience.check.unwrap_or(interval),
+        rise: own.rise.unwrap_or(2),
+        fall: own.fall.unwrap_or(3),
+        ..check
     }
-    ranges.map(|ranges| StatusRanges { ranges, negated })
+}
+
+/// `tcp-check send` and its like.
+fn sent(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<(Vec<u8>, Option<String>)> {
+    let (data, comment) = match line.values {
+        [data] => (data, None),
+        [data, keyword, text] if keyword.text == "comment" => (data, Some(text.text.clone())),
+        [_, keyword, ..] if keyword.text == "comment" => {
+            diagnostics.push(missing(keyword.span, "`comment` needs a text".to_owned()));
+            return None;
+        }
+        [_, extra, ..] => {
+            diagnostics.push(bad_value(extra, "what is sent is one word, then perhaps `comment`"));
+            return None;
+        }
+        [] => return None,
+    };
+    if line.name.ends_with("-lf") && is_format(data) {
+        diagnostics.push(
+            Diagnostic::error(codes::REFUSED, data.span, "a check cannot send what changes")
+                .label("depends on the moment"),
+        );
+        return None;
+    }
+    if !line.name.contains("binary") {
+        return Some((data.text.clone().into_bytes(), comment));
+    }
+    match of_digits(data) {
+        Ok(bytes) => Some((bytes, comment)),
+        Err(diagnostic) => {
+            diagnostics.push(*diagnostic);
+            None
+        }
+    }
 }

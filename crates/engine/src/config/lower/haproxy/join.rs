@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::{Kind, Word, codes};
 use crate::config::lower::haproxy::bind::{Listen, settle};
-use crate::config::lower::haproxy::check::Patience;
+use crate::config::lower::haproxy::check::{Patience, ProxyFacts, agent};
 use crate::config::lower::haproxy::proxy::{Given, Mode, Proxy};
 use crate::config::lower::haproxy::rules::{Names, check_inheritance, has_table, lower_rules, lower_tables};
+use crate::config::lower::haproxy::track::track;
 use crate::config::lower::haproxy::{Parts, Reader};
 use crate::config::source::Span;
 use crate::limits;
@@ -30,7 +31,10 @@ pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader
         check_timeouts(proxy, reader.diagnostics);
     }
     check_http_options(proxies, reader.diagnostics);
-    parts.pools = backs.iter().map(|proxy| lower_pool(proxy, reader)).collect();
+    let place = |back: &Proxy<'_>| proxies.iter().position(|proxy| std::ptr::eq(proxy, back)).unwrap_or(0);
+    let id = |back: &Proxy<'_>| u32::try_from(place(back) + 2).unwrap_or(u32::MAX);
+    parts.pools = backs.iter().map(|proxy| lower_pool(proxy, id(proxy), reader)).collect();
+    track(&backs, &mut parts.pools, reader.diagnostics);
     let mut used = vec![false; backs.len()];
     let mut fronts: Vec<(&Proxy<'_>, Option<PoolId>, Vec<Listen>)> = Vec::new();
     for front in proxies.iter().filter(|proxy| proxy.is_front() && !proxy.settings.disabled) {
@@ -130,12 +134,15 @@ fn lower_frontend(
     }
 }
 
-fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
+fn lower_pool(proxy: &Proxy<'_>, id: u32, reader: &mut Reader<'_, '_>) -> Pool {
     let settings = &proxy.settings;
     let timeout = |name| settings.timeouts.get(name);
     let patience = Patience { connect: timeout("timeout connect"), check: timeout("timeout check") };
+    let address = proxy.binds.first().map(|listen| listen.bind.address);
+    let facts = ProxyFacts { name: &proxy.name.text, id, address };
     let servers = proxy.servers.iter().map(|line| {
-        let check = settings.rules.check(line, patience, reader);
+        let check = settings.rules.check(line, patience, facts, reader);
+        let agent = agent(line, patience, reader);
         let told = line.lookup.as_ref().is_some_and(|lookup| lookup.service);
         if line.address.port() == 0 && !told && check.is_some() == line.parameters.check {
             reader.diagnostics.push(
@@ -148,7 +155,7 @@ fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
                 .hint("write the server's port"),
             );
         }
-        Server { check, ..line.server() }
+        Server { check, agent, ..line.server() }
     });
     Pool {
         name: proxy.name.text.clone(),
@@ -172,6 +179,7 @@ fn lower_pool(proxy: &Proxy<'_>, reader: &mut Reader<'_, '_>) -> Pool {
         rules: PoolRules::default(),
         logging: settings.logs.lower(&reader.logs, None, reader.diagnostics),
         abort_on_close: settings.abort_on_close,
+        log_checks: settings.log_checks,
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) struct Settings<'a> {
     /// Whether connections start with a PROXY header.
     pub(super) expects_header: bool,
     pub(super) abort_on_close: bool,
+    pub(super) log_checks: bool,
     pub(super) disabled: bool,
     pub(super) default_backend: Option<Given<&'a Word>>,
     pub(super) timeouts: Timeouts,
@@ -170,6 +171,7 @@ impl<'a> Settings<'a> {
             "enabled" => self.disabled = false,
             "option redispatch" => self.redispatch = (line.prefix != Prefix::Default).then_some(on),
             "option allbackups" => self.all_backups = on,
+            "option log-health-checks" => self.log_checks = on,
             "option httplog" | "option httpslog" | "option forwardfor" | "option forwarded"
             | "option originalto" => {
                 self.http_options.push(Given { value: line.name, span: line.span, own: true });
@@ -255,7 +257,7 @@ impl<'a> Proxy<'a> {
                 _ => proxy.settings.apply(&line, reader),
             }
         }
-        proxy.settings.rules.finish(reader.diagnostics);
+        proxy.settings.rules.finish(&reader.programs, reader.diagnostics);
         proxy
     }
 
@@ -287,7 +289,8 @@ impl<'a> Proxy<'a> {
                     .label(format!("more than {}", limits::SERVERS_PER_POOL)),
             );
         } else if self.servers.len() < limits::SERVERS_PER_POOL {
-            self.servers.push(server);
+            let id = u32::try_from(self.servers.len() + 1).unwrap_or(u32::MAX);
+            self.servers.push(ServerLine { id, ..server });
         }
     }
 

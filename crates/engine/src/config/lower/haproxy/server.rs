@@ -14,7 +14,7 @@ use crate::config::lower::haproxy::line::{Line, bad_value, missing, recognise_pa
 use crate::config::lower::haproxy::proxy_header::HeaderFlags;
 use crate::config::lower::haproxy::resolvers::Resolution;
 use crate::config::source::Span;
-use crate::plan::{Lookup, ProxyHeader, ProxyVersion, Server, Verify};
+use crate::plan::{InitialState, Lookup, Observe, OnError, ProxyHeader, ProxyVersion, Server, Verify};
 
 /// What `global` says about whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -45,19 +45,34 @@ pub(super) struct Parameters<'a> {
     verify: Option<bool>,
     authority: Option<&'a Word>,
     weight: Option<u16>,
-    maxconn: Option<u32>,
+    pub(super) maxconn: Option<u32>,
     maxqueue: Option<u32>,
     slow_start: Option<Duration>,
     backup: bool,
     disabled: bool,
     shutdown_sessions: bool,
     pub(super) resolution: Resolution<'a>,
+    shutdown_backup_sessions: bool,
+    pub(super) certificate: Option<&'a Word>,
+    pub(super) track: Option<&'a Word>,
+    initial_state: InitialState,
+    observed: bool,
+    error_limit: Option<u32>,
+    on_error: Option<OnError>,
+    /// Where `agent-check` stands.
+    pub(super) agent_check: Option<Span>,
+    pub(super) agent_port: Option<u16>,
+    pub(super) agent_address: Option<&'a Word>,
+    pub(super) agent_interval: Option<Duration>,
+    pub(super) agent_send: Option<&'a Word>,
 }
 
 /// A server, before it is known how it is checked.
 #[derive(Clone, Debug)]
 pub(super) struct ServerLine<'a> {
     pub(super) name: Word,
+    /// Its place in the section, from 1.
+    pub(super) id: u32,
     pub(super) span: Span,
     /// The port is 0 where none was given.
     pub(super) address: SocketAddr,
@@ -88,17 +103,7 @@ impl<'a> Parameters<'a> {
         match line.name {
             "check" => self.check = true,
             "no-check" => self.check = false,
-            "inter" | "fastinter" | "downinter" => {
-                let time = line.time().filter(|time| !time.is_zero());
-                if time.is_none() {
-                    line.bad_value("the time between checks cannot be nothing", diagnostics);
-                }
-                match line.name {
-                    "inter" => self.interval = time,
-                    "fastinter" => self.fast_interval = time,
-                    _ => self.down_interval = time,
-                }
-            }
+            "inter" | "fastinter" | "downinter" | "agent-inter" => self.set_interval(line, diagnostics),
             "rise" => self.rise = line.number(),
             "fall" => self.fall = line.number(),
             "port" => self.port = line.number().filter(|port| *port > 0),
@@ -120,6 +125,15 @@ impl<'a> Parameters<'a> {
             "verifyhost" => self.verify_host = word,
             "check-alpn" => self.alpn = word,
             "ca-file" => self.authority = word,
+            "crt" => self.certificate = word,
+            "track" => self.track = word,
+            "agent-check" => self.agent_check = Some(line.span),
+            "no-agent-check" => self.agent_check = None,
+            "agent-port" => self.agent_port = line.number().filter(|port| *port > 0),
+            "agent-addr" => self.agent_address = word,
+            "agent-send" => self.agent_send = word,
+            "error-limit" => self.error_limit = line.number(),
+            "init-state" | "observe" | "on-error" | "on-marked-up" => self.set_choice(line, diagnostics),
             "verify" => match text {
                 "none" => self.verify = Some(false),
                 "required" => self.verify = Some(true),
@@ -133,12 +147,62 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// The header that a check starts with. It is the server's unless the check goes elsewhere.
-    pub(super) fn checks_header(&self, as_server: bool) -> Option<ProxyHeader> {
+    /// The header that a check starts with. One that connects `as_server` sends the server's unless it goes elsewhere.
+    pub(super) fn checks_header(&self, as_server: bool, asked: bool) -> Option<ProxyHeader> {
         let elsewhere = self.port.is_some() || self.address.is_some();
-        let header = self.header.header().filter(|_| self.check_header || !elsewhere);
-        let plain = self.check_header.then_some(ProxyHeader::new(ProxyVersion::V1));
-        header.or(plain).filter(|_| as_server)
+        let asked = asked || as_server && self.check_header;
+        let header = self.header.header().filter(|_| asked || as_server && !elsewhere);
+        header.or(asked.then_some(ProxyHeader::new(ProxyVersion::V1)))
+    }
+
+    fn set_interval(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
+        let time = line.time().filter(|time| !time.is_zero());
+        if time.is_none() {
+            line.bad_value("the time between checks cannot be nothing", diagnostics);
+        }
+        match line.name {
+            "inter" => self.interval = time,
+            "fastinter" => self.fast_interval = time,
+            "downinter" => self.down_interval = time,
+            _ => self.agent_interval = time,
+        }
+    }
+
+    /// Parameters that take one of a few words.
+    fn set_choice(&mut self, line: &Line<'a>, diagnostics: &mut Vec<Diagnostic>) {
+        let Some(word) = line.values.first() else { return };
+        match (line.name, word.text.as_str()) {
+            ("init-state", "up") => self.initial_state = InitialState::Up,
+            ("init-state", "fully-up") => self.initial_state = InitialState::FullyUp,
+            ("init-state", "down") => self.initial_state = InitialState::Down,
+            ("init-state", "fully-down") => self.initial_state = InitialState::FullyDown,
+            ("init-state", _) => {
+                line.bad_value("`init-state` takes up, fully-up, down or fully-down", diagnostics);
+            }
+            ("observe", "none") => self.observed = false,
+            ("observe", "layer4") => self.observed = true,
+            ("observe", "layer7") => diagnostics.push(
+                Diagnostic::warning(
+                    codes::NEEDS_HTTP,
+                    word.span,
+                    "`observe layer7` does nothing: it needs `mode http`, as in HAProxy",
+                )
+                .hint("write `observe layer4`"),
+            ),
+            ("observe", _) => line.bad_value("`observe` takes none, layer4 or layer7", diagnostics),
+            ("on-error", "fastinter") => self.on_error = Some(OnError::FastInterval),
+            ("on-error", "fail-check") => self.on_error = Some(OnError::FailCheck),
+            ("on-error", "sudden-death") => self.on_error = Some(OnError::SuddenDeath),
+            ("on-error", "mark-down") => self.on_error = Some(OnError::MarkDown),
+            ("on-error", _) => {
+                line.bad_value(
+                    "`on-error` takes fastinter, fail-check, sudden-death or mark-down",
+                    diagnostics,
+                );
+            }
+            (_, "shutdown-backup-sessions") => self.shutdown_backup_sessions = true,
+            _ => line.bad_value("`on-marked-up` takes `shutdown-backup-sessions`", diagnostics),
+        }
     }
 
     /// Whom TLS believes; `None` if nobody can be, which was reported.
@@ -151,12 +215,10 @@ impl<'a> Parameters<'a> {
         if !self.verify.unwrap_or(!authorities.believe_anyone) {
             return Some(Verify::None);
         }
-        if let Some(file) = self.authority {
-            let path = match &authorities.base {
-                Some(base) if !file.text.starts_with('/') => format!("{base}/{}", file.text),
-                _ => file.text.clone(),
-            };
-            return Some(Verify::Authority(path));
+        match self.authority {
+            Some(file) if file.text == "@system-ca" => return Some(Verify::System),
+            Some(file) => return Some(Verify::Authority(in_directory(authorities.base.as_deref(), file))),
+            None => {}
         }
         diagnostics.push(
             Diagnostic::error(
@@ -168,6 +230,14 @@ impl<'a> Parameters<'a> {
             .hint("write `ca-file /etc/kubernetes/pki/ca.crt`, or `verify none` on a network you trust"),
         );
         None
+    }
+}
+
+/// A file that is looked for in `base` unless its path is a whole one.
+pub(super) fn in_directory(base: Option<&str>, file: &Word) -> String {
+    match base {
+        Some(base) if !file.text.starts_with('/') => format!("{base}/{}", file.text),
+        _ => file.text.clone(),
     }
 }
 
@@ -211,7 +281,7 @@ impl<'a> ServerLine<'a> {
         parameters.apply(rest, reader);
         let (address, lookup) = server_address(written, &parameters, reader)?;
         let written = written.span;
-        name.filled.then_some(Self { name, span, address, written, lookup, parameters })
+        name.filled.then_some(Self { name, id: 0, span, address, written, lookup, parameters })
     }
 
     /// The server, but for its check.
@@ -229,8 +299,16 @@ impl<'a> ServerLine<'a> {
             slow_start: slow_start.filter(|time| !time.is_zero()),
             shutdown_sessions_when_down: self.parameters.shutdown_sessions,
             proxy_header: self.parameters.header.header(),
+            shutdown_backup_sessions_when_up: self.parameters.shutdown_backup_sessions,
+            initial_state: self.parameters.initial_state,
+            observe: self.parameters.observed.then(|| Observe {
+                limit: self.parameters.error_limit.unwrap_or(10),
+                on_error: self.parameters.on_error.unwrap_or(OnError::FailCheck),
+            }),
             check: None,
             removed: false,
+            track: None,
+            agent: None,
         }
     }
 }
