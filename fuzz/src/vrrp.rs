@@ -273,6 +273,7 @@ impl Machine {
             | Output::StartCheck { .. }
             | Output::AskAgent { .. }
             | Output::ShutdownSessions { .. }
+            | Output::CloseSessions { .. }
             | Output::Resolve { .. }
             | Output::Peer(_) => {
                 panic!("{output:?} is none of this plan's");

@@ -345,6 +345,9 @@ pub struct PoolStatus {
     pub queue_timeouts: u64,
     /// Connections that found no usable server.
     pub no_server: u64,
+    /// While its connections are spread anew: how many may still be closed.
+    #[serde(default)]
+    pub rebalancing: Option<u32>,
     /// In the order of the file.
     pub servers: Vec<ServerStatus>,
 }
@@ -402,6 +405,15 @@ pub struct ServerStatus {
     pub maxqueue: Option<u32>,
     /// Whether slow start limits it.
     pub warming_up: bool,
+    /// While its connections are closed because it is dead: how long that still takes.
+    #[serde(with = "optional_seconds", default)]
+    pub closing: Option<Duration>,
+    /// Connections that were closed because it was dead.
+    #[serde(default)]
+    pub closed_dead: u64,
+    /// Connections that were closed so that another server gets its share.
+    #[serde(default)]
+    pub closed_to_rebalance: u64,
 }
 
 /// A [`Duration`] as a number of seconds.

@@ -349,6 +349,15 @@ pub enum Output {
         /// Why: the server went down, or an operator wants it.
         cause: Cause,
     },
+    /// Close some connections of a server, those that were silent the longest.
+    CloseSessions {
+        /// The server.
+        server: ServerId,
+        /// Why: the server is dead, or another one has come up.
+        cause: Cause,
+        /// No more than so many.
+        most: u32,
+    },
     /// Answer an operator.
     Reply {
         /// The ticket of the request.

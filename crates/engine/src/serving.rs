@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::balance::ring::Ring;
-use crate::plan::{Algorithm, Frontend, Plan, PoolId};
+use crate::plan::{Algorithm, Frontend, NoServer, Plan, PoolId};
 use crate::rules::SharedTable;
 
 pub use counters::{FrontendLoad, PoolLoad, ServerLoad};
@@ -93,6 +93,8 @@ pub struct PoolView {
     pub rotation: Arc<[u16]>,
     /// For algorithms that read a ring. Holds selectable servers only.
     pub ring: Arc<Ring>,
+    /// What becomes of connections when no server is selectable.
+    pub no_server: NoServer,
     /// What the pool's connections did so far.
     pub load: Arc<PoolLoad>,
 }
@@ -107,6 +109,9 @@ pub struct ServerView {
     pub selectable: bool,
     /// Whether it works and is not in maintenance: connections that belong to it may go there even if no others may.
     pub usable: bool,
+    /// Whether it is meant to take connections, though it may have been found dead: not in maintenance or drain, with an
+    /// address and a weight.
+    pub in_service: bool,
     /// Weight after slow start in units of 1/[`WEIGHT_SCALE`], 0 to 4096.
     pub weight: u16,
     /// Connections it may hold now (slow start included); `None` is any number.

@@ -7,7 +7,7 @@ use mainstay_engine::balance::hash_map::hash_map;
 use mainstay_engine::balance::ring::Ring;
 use mainstay_engine::balance::rotation::rotation;
 use mainstay_engine::balance::{Pick, pick};
-use mainstay_engine::plan::{Algorithm, HashType, PoolId, ServerIndex};
+use mainstay_engine::plan::{Algorithm, HashType, NoServer, PoolId, ServerIndex};
 use mainstay_engine::serving::{PoolView, ServerView, WEIGHT_SCALE};
 use proptest::prelude::*;
 
@@ -34,6 +34,7 @@ fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
     let server = |&(weight, maxconn): &Shape| ServerView {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
         selectable: weight > 0,
+        in_service: true,
         usable: true,
         weight: weight * WEIGHT_SCALE,
         maxconn,
@@ -46,6 +47,7 @@ fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
         servers: shapes.iter().map(server).collect(),
         ring: Arc::new(Ring::new(&weights)),
         rotation: if algorithm == Algorithm::RoundRobin { rotation(&weights) } else { hash_map(&weights, 1) },
+        no_server: NoServer::Refuse,
         load: Arc::default(),
     }
 }

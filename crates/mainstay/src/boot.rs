@@ -60,7 +60,8 @@ pub fn run(args: &RunArgs) -> Exit {
 }
 
 fn start(args: &RunArgs) -> Result<(), String> {
-    let (plan, additions) = read_plan(&args.configuration)?;
+    let (mut plan, additions) = read_plan(&args.configuration)?;
+    plan.pools.iter_mut().for_each(|pool| pool.outage = args.outage.outage());
     let (plan, additions) = (Arc::new(plan), Arc::new(additions));
     resources::need_capabilities(&plan)?;
     resources::raise_descriptor_limit();

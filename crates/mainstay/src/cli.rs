@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use mainstay_engine::Plan;
 use mainstay_engine::admin::Status;
 use mainstay_engine::config::diagnostic::Level;
+use mainstay_engine::plan::{DeadServer, NoServer, Outage};
 
 use crate::admin::{self, client};
 use crate::configuration::{self, Configuration, ConfigurationArgs, Findings, Purpose};
@@ -86,9 +88,66 @@ pub struct RunArgs {
     /// Answer with metrics for Prometheus on this address, at /metrics
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
+    /// What to do about servers that die and return.
+    #[command(flatten)]
+    pub outage: OutageArgs,
     /// How log lines on standard error look
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+/// Options about servers that die and return.
+#[derive(Debug, Args)]
+pub struct OutageArgs {
+    /// What becomes of the connections of a server that answers no checks any more, while another one works
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub dead_server: DeadServerChoice,
+    /// What becomes of new connections when no server is left
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub no_server: NoServerChoice,
+    /// When a server has returned, close connections of the others until it has its share: so many in a second
+    #[arg(long, value_name = "CONNECTIONS")]
+    pub rebalance: Option<NonZeroU32>,
+}
+
+/// What becomes of the connections of a dead server.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum DeadServerChoice {
+    /// Closed, 50 a second, and all within 10 s
+    #[default]
+    Close,
+    /// Kept until one of the two ends closes them
+    Keep,
+}
+
+/// What becomes of new connections when no server is left.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum NoServerChoice {
+    /// Closed at once
+    #[default]
+    Refuse,
+    /// Held until a server is back, or `timeout queue` is over
+    Hold,
+    /// Sent to servers that checks found dead, in turn
+    TryAll,
+}
+
+impl OutageArgs {
+    /// What they say, as a plan has it.
+    pub fn outage(&self) -> Outage {
+        Outage {
+            dead_server: match self.dead_server {
+                DeadServerChoice::Close => DeadServer::Close,
+                DeadServerChoice::Keep => DeadServer::Keep,
+            },
+            no_server: match self.no_server {
+                NoServerChoice::Refuse => NoServer::Refuse,
+                NoServerChoice::Hold => NoServer::Hold,
+                NoServerChoice::TryAll => NoServer::TryAll,
+            },
+            rebalance: self.rebalance,
+        }
+    }
 }
 
 /// Options about the other balancers of a group.

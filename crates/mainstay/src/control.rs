@@ -329,16 +329,10 @@ impl Control {
                     }
                 }
                 Output::Resolve { attempt, question } => self.name_servers.ask(attempt, question),
-                Output::Publish(serving) => {
-                    if let Some(proxy) = &self.proxy {
-                        proxy.publish(serving);
-                    }
-                }
-                Output::ShutdownSessions { server, cause } => {
-                    if let Some(proxy) = &self.proxy {
-                        proxy.shutdown_sessions(server, cause);
-                    }
-                }
+                Output::Publish(_)
+                | Output::ShutdownSessions { .. }
+                | Output::CloseSessions { .. }
+                | Output::Log(_) => self.lead_proxy(output),
                 Output::Reply { ticket, mut reply } => {
                     if let Reply::Status(status) = &mut reply {
                         status.events = self.events.status();
@@ -349,15 +343,22 @@ impl Control {
                     }
                 }
                 Output::Event(event) => log::event(&event, &mut self.events),
-                Output::Log(line) => {
-                    if let Some(proxy) = &self.proxy {
-                        proxy.log(line);
-                    }
-                }
                 Output::Exit => return false,
             }
         }
         true
+    }
+
+    /// Has the data plane do what concerns it.
+    fn lead_proxy(&self, output: Output) {
+        let Some(proxy) = &self.proxy else { return };
+        match output {
+            Output::Publish(serving) => proxy.publish(serving),
+            Output::ShutdownSessions { server, cause } => proxy.shutdown_sessions(server, cause),
+            Output::CloseSessions { server, cause, most } => proxy.close_sessions(server, cause, most),
+            Output::Log(line) => proxy.log(line),
+            _ => {}
+        }
     }
 
     fn install(&mut self, address: &VirtualAddress, lifetime: Option<Duration>) {

@@ -254,6 +254,9 @@ fn render_pool(text: &mut String, pool: &PoolStatus, paint: Paint) {
     if pool.no_server > 0 {
         let _ = write!(text, ", {} found no server", pool.no_server);
     }
+    if let Some(left) = pool.rebalancing {
+        let _ = write!(text, ", rebalancing: up to {left} connections are still to be closed");
+    }
     text.push('\n');
     let headings = ["SERVER", "ADDRESS", "STATE", "FOR", "LAST CHECK", "SESSIONS", "MOST", "TOTAL", "ERRORS"];
     table(text, &headings, pool.servers.iter().map(server_row), paint);
@@ -273,7 +276,7 @@ fn server_row(server: &ServerStatus) -> Vec<Cell> {
     vec![
         Cell::left(&name),
         Cell::left(&server.address),
-        Cell::left(&server.state).mood(mood(server)),
+        Cell::left(&state(server)).mood(mood(server)),
         Cell::left(&span(server.since)),
         Cell::left(&check),
         Cell::right(&sessions),
@@ -281,6 +284,13 @@ fn server_row(server: &ServerStatus) -> Vec<Cell> {
         Cell::right(&server.sessions_total.to_string()),
         Cell::right(&server.connect_errors.to_string()),
     ]
+}
+
+fn state(server: &ServerStatus) -> String {
+    match server.closing {
+        Some(left) => format!("{}, closing ({})", server.state, span(left)),
+        None => server.state.clone(),
+    }
 }
 
 fn mood(server: &ServerStatus) -> Mood {

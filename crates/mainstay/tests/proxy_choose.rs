@@ -1,6 +1,7 @@
 //! The data plane finds every connection a server: in turn, by weight, and elsewhere when one cannot be reached.
 
 mod proxy_operate;
+mod proxy_outage;
 mod proxy_rig;
 mod proxy_rules;
 

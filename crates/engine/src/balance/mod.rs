@@ -5,11 +5,12 @@
 
 use std::net::IpAddr;
 
-use crate::plan::{Algorithm, ServerIndex};
+use crate::plan::{Algorithm, NoServer, ServerIndex};
 use crate::serving::{PoolView, ServerView};
 
 mod first;
 pub mod hash_map;
+mod last_resort;
 mod least_conn;
 mod random;
 pub mod ring;
@@ -38,7 +39,8 @@ pub fn pick(pool: &PoolView, client: IpAddr, avoid: Option<ServerIndex>) -> Pick
         // Nobody else: the one that failed gets another chance.
         candidates.avoid = None;
         if !candidates.any() {
-            return Pick::None;
+            let chosen = (pool.no_server == NoServer::TryAll).then(|| last_resort::choose(pool, avoid));
+            return chosen.flatten().map_or(Pick::None, Pick::Server);
         }
     }
     let chosen = match pool.algorithm {

@@ -1,10 +1,12 @@
 //! What is worth saying about servers and pools.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::event::Severity;
+use crate::plan::NoServer;
 
 /// Something worth saying about a server or a pool.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -106,10 +108,37 @@ pub enum HealthEvent {
         /// Why.
         check: String,
     },
+    /// The connections of a dead server are being closed.
+    ServerClosing {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// How many there are.
+        connections: u32,
+        /// The time that it takes.
+        over: Duration,
+    },
+    /// Connections are closed so that a server that has returned gets its share.
+    PoolRebalancing {
+        /// The pool's name.
+        pool: String,
+        /// Connections that other servers have above their shares.
+        connections: u32,
+        /// Connections closed in a second.
+        per_second: u32,
+    },
+    /// Every server has its share, or closing more connections does not help.
+    PoolRebalanced {
+        /// The pool's name.
+        pool: String,
+    },
     /// No server of a pool can take connections.
     PoolWithoutServer {
         /// The pool's name.
         pool: String,
+        /// What becomes of new connections.
+        then: NoServer,
     },
     /// A pool that had no server has one again.
     PoolServesAgain {
@@ -126,8 +155,10 @@ impl HealthEvent {
             Self::ServerUp { .. }
             | Self::ServerRunning { .. }
             | Self::CheckEnded { .. }
+            | Self::PoolRebalancing { .. }
+            | Self::PoolRebalanced { .. }
             | Self::PoolServesAgain { .. } => Severity::Info,
-            Self::ServerStopping { .. } => Severity::Warning,
+            Self::ServerStopping { .. } | Self::ServerClosing { .. } => Severity::Warning,
             Self::ServerDown { .. } | Self::CheckNotRun { .. } => Severity::Warning,
             Self::PoolWithoutServer { .. } => Severity::Error,
         }
@@ -170,8 +201,24 @@ impl fmt::Display for HealthEvent {
             Self::CheckNotRun { pool, server, check } => {
                 write!(f, "server {pool}/{server} could not be checked, its state stays: {check}")
             }
-            Self::PoolWithoutServer { pool } => {
-                write!(f, "pool {pool} has no server left: its new connections fail")
+            Self::ServerClosing { pool, server, connections, over } => write!(
+                f,
+                "server {pool}/{server} does not answer: its {connections} connections are closed over {:.1} s",
+                over.as_secs_f64()
+            ),
+            Self::PoolRebalancing { pool, connections, per_second } => write!(
+                f,
+                "pool {pool} is rebalanced: {connections} connections are closed, {per_second} a second, because others \
+                 have more than their share"
+            ),
+            Self::PoolRebalanced { pool } => write!(f, "pool {pool} is balanced again"),
+            Self::PoolWithoutServer { pool, then } => {
+                let then = match then {
+                    NoServer::Refuse => "fail",
+                    NoServer::Hold => "wait for one",
+                    NoServer::TryAll => "try those that checks found dead",
+                };
+                write!(f, "pool {pool} has no server left: its new connections {then}")
             }
             Self::PoolServesAgain { pool } => write!(f, "pool {pool} has a server again"),
         }

@@ -6,10 +6,12 @@
 pub mod agent;
 mod availability;
 pub mod check;
+mod closing;
 pub mod event;
 mod operator;
 pub mod operator_event;
 pub mod order;
+mod rebalance;
 mod server;
 mod settings;
 pub mod status;
@@ -25,7 +27,9 @@ use crate::Event;
 use crate::engine::Output;
 use crate::health::availability::Availability;
 use crate::health::check::{CheckStatus, Seen, Verdict};
+use crate::health::closing::Closing;
 use crate::health::event::HealthEvent;
+use crate::health::rebalance::Rebalance;
 use crate::health::server::ServerHealth;
 use crate::health::settings::{AdminState, Settings};
 use crate::health::track::Track;
@@ -46,6 +50,10 @@ pub struct Health {
     pools: Vec<PoolHealth>,
     /// Who follows whom, the followed ones first.
     tracks: Vec<Track>,
+    /// Dead servers whose connections are being closed.
+    closings: Vec<Closing>,
+    /// Pools whose connections are being spread anew.
+    rebalances: Vec<Rebalance>,
     /// What the data plane has.
     serving: Arc<Serving>,
     jitter: Jitter,
@@ -94,7 +102,8 @@ impl Health {
         let serving = Serving { plan: Arc::clone(&plan), pools: views, frontends, admittance, tables };
         let serving = Arc::new(serving);
         let outputs = VecDeque::from([Output::Publish(Arc::clone(&serving))]);
-        let mut health = Self { plan, pools, tracks, serving, jitter, outputs };
+        let (closings, rebalances) = (Vec::new(), Vec::new());
+        let mut health = Self { plan, pools, tracks, closings, rebalances, serving, jitter, outputs };
         health.report_empty_pools();
         health
     }
@@ -131,6 +140,8 @@ impl Health {
         if warmer {
             self.publish(now);
         }
+        self.close_of_dead(now);
+        self.rebalance(now);
     }
 
     /// Whether DNS says where a server is.
@@ -150,7 +161,12 @@ impl Health {
 
     /// When something is due next.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        self.servers().filter_map(|(_, _, machine)| machine.poll_timeout()).min()
+        let closing = self.closings.iter().map(Closing::next);
+        let closing = closing.map(|at| Deadline { at, why: "close connections of a dead server" });
+        let rebalance = self.rebalances.iter().map(Rebalance::next);
+        let rebalance = rebalance.map(|at| Deadline { at, why: "spread connections anew" });
+        let servers = self.servers().filter_map(|(_, _, machine)| machine.poll_timeout());
+        servers.chain(closing).chain(rebalance).min()
     }
 
     /// Gives the data plane a new view, if it would notice the difference.
@@ -204,10 +220,11 @@ impl Health {
     fn report_pool(&mut self, before: &Serving, pool: PoolId) {
         let index = usize::from(pool.0);
         let served = |serving: &Serving| serving.pools.get(index).is_some_and(has_server);
-        let Some(name) = self.plan.pools.get(index).map(|pool| pool.name.clone()) else { return };
+        let section = self.plan.pools.get(index).map(|pool| (pool.name.clone(), pool.outage.no_server));
+        let Some((name, then)) = section else { return };
         match (served(before), served(&self.serving)) {
             (true, false) => {
-                self.report(HealthEvent::PoolWithoutServer { pool: name });
+                self.report(HealthEvent::PoolWithoutServer { pool: name, then });
                 self.outputs.extend(server_state::no_server(pool, &self.serving).map(Output::Log));
             }
             (false, true) => self.report(HealthEvent::PoolServesAgain { pool: name }),
@@ -217,8 +234,9 @@ impl Health {
 
     fn report_empty_pools(&mut self) {
         let empty = self.plan.pools.iter().zip(&self.serving.pools).filter(|(_, view)| !has_server(view));
-        let names: Vec<String> = empty.map(|(pool, _)| pool.name.clone()).collect();
-        names.into_iter().for_each(|pool| self.report(HealthEvent::PoolWithoutServer { pool }));
+        let names: Vec<_> = empty.map(|(pool, _)| (pool.name.clone(), pool.outage.no_server)).collect();
+        let event = |(pool, then)| HealthEvent::PoolWithoutServer { pool, then };
+        names.into_iter().map(event).for_each(|event| self.report(event));
     }
 
     fn report(&mut self, event: HealthEvent) {

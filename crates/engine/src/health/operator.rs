@@ -16,8 +16,8 @@ use crate::health::settings::Settings;
 use crate::health::{Health, PoolHealth};
 use crate::limits::SERVERS_PER_POOL;
 use crate::plan::{Algorithm, Plan, Pool, PoolId, Server, ServerId, ServerIndex};
-use crate::serving::FrontendState;
 use crate::serving::termination::Cause;
+use crate::serving::{FrontendState, Serving};
 use crate::time::Instant;
 
 /// The heaviest a server can be.
@@ -94,6 +94,11 @@ impl Health {
         let (pool, server) = (pool.name.clone(), server.name.clone());
         self.tell(OperatorEvent::ServerChanged { pool, server, by, change });
         self.report_pool(&before, id.pool);
+        match (selectable(&before, id), selectable(&self.serving, id)) {
+            (false, true) => self.consider_rebalance(id.pool, now),
+            (true, false) => self.stop_rebalance(id.pool),
+            _ => {}
+        }
         Ok(outcome)
     }
 
@@ -326,6 +331,12 @@ fn aim_checks(
         machine.check_again(now);
     }
     Ok((from != to).then_some(ServerChange::CheckAddress { to }))
+}
+
+/// Whether new connections may choose a server.
+fn selectable(serving: &Serving, id: ServerId) -> bool {
+    let pool = serving.pools.get(usize::from(id.pool.0));
+    pool.and_then(|pool| pool.servers.get(usize::from(id.server.0))).is_some_and(|server| server.selectable)
 }
 
 /// The weight that is asked for, of a server that was configured with `configured`.

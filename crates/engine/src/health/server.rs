@@ -292,6 +292,10 @@ impl ServerHealth {
     pub(super) fn capacity(&self, server: &Server, settings: &Settings, now: Instant) -> Capacity {
         Capacity {
             usable: self.usable(),
+            in_service: settings.admin == AdminState::Ready
+                && settings.weight > 0
+                && settings.address().is_some()
+                && !server.removed,
             draining: self.draining(settings),
             weight: settings.weight,
             maxconn: settings.maxconn,

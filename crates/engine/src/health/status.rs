@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::admin::{
     BackCounters, CheckStatistics, FrontendCounters, FrontendStatus, PoolStatus, ServerStatus,
 };
-use crate::health::Health;
 use crate::health::agent::AgentHealth;
+use crate::health::closing::Closing;
+use crate::health::rebalance::Rebalance;
 use crate::health::server::{ServerHealth, State};
 use crate::health::settings::{AdminState, Settings};
-use crate::plan::{Algorithm, Check, Server, ServerId};
-use crate::serving::{FrontendState, ServerView, WEIGHT_SCALE};
+use crate::health::{Health, PoolHealth};
+use crate::plan::{Algorithm, Check, Pool, Server, ServerId};
+use crate::serving::{FrontendState, PoolView, ServerView, WEIGHT_SCALE};
 use crate::time::Instant;
 
 /// What checks say of one server.
@@ -69,31 +71,45 @@ impl Health {
             .iter()
             .zip(&self.pools)
             .zip(&self.serving.pools)
-            .map(|((pool, health), view)| PoolStatus {
-                name: pool.name.clone(),
-                id: pool.id,
-                algorithm: algorithm_name(pool.algorithm).to_owned(),
-                sessions: view.load.sessions.load(Relaxed),
-                sessions_max: view.load.sessions_max.load(Relaxed),
-                sessions_total: view.load.sessions_total.load(Relaxed),
-                queued: view.load.queued.load(Relaxed),
-                queued_max: view.load.queued_max.load(Relaxed),
-                denied_requests: view.load.denied_requests.load(Relaxed),
-                counters: BackCounters::of_pool(&view.load, now),
-                since: health.availability.since(now),
-                downs: health.availability.downs(),
-                downtime: health.availability.downtime(now),
-                queue_timeouts: view.load.queue_timeouts.load(Relaxed),
-                no_server: view.load.no_server.load(Relaxed),
-                servers: (1..)
-                    .zip(&pool.servers)
-                    .zip(health.servers.iter().zip(&health.settings))
-                    .zip(&view.servers)
-                    .filter(|(((_, server), _), _)| !server.removed)
-                    .map(|((server, known), view)| server_status(server, known, view, now))
-                    .collect(),
-            })
+            .map(|((pool, health), view)| self.one_pool(pool, health, view, now))
             .collect()
+    }
+
+    fn one_pool(&self, pool: &Pool, health: &PoolHealth, view: &PoolView, now: Instant) -> PoolStatus {
+        // Ids are places that count from 1.
+        let closing = |id: u32| {
+            let is_it =
+                |own: &&Closing| own.server.pool == view.id && u32::from(own.server.server.0) + 1 == id;
+            self.closings.iter().find(is_it).map(|own| own.left(now))
+        };
+        PoolStatus {
+            name: pool.name.clone(),
+            id: pool.id,
+            algorithm: algorithm_name(pool.algorithm).to_owned(),
+            sessions: view.load.sessions.load(Relaxed),
+            sessions_max: view.load.sessions_max.load(Relaxed),
+            sessions_total: view.load.sessions_total.load(Relaxed),
+            queued: view.load.queued.load(Relaxed),
+            queued_max: view.load.queued_max.load(Relaxed),
+            denied_requests: view.load.denied_requests.load(Relaxed),
+            counters: BackCounters::of_pool(&view.load, now),
+            since: health.availability.since(now),
+            downs: health.availability.downs(),
+            downtime: health.availability.downtime(now),
+            queue_timeouts: view.load.queue_timeouts.load(Relaxed),
+            no_server: view.load.no_server.load(Relaxed),
+            rebalancing: self.rebalances.iter().find(|own| own.pool == view.id).and_then(Rebalance::left),
+            servers: (1..)
+                .zip(&pool.servers)
+                .zip(health.servers.iter().zip(&health.settings))
+                .zip(&view.servers)
+                .filter(|(((_, server), _), _)| !server.removed)
+                .map(|(((id, server), known), view)| ServerStatus {
+                    closing: closing(id),
+                    ..server_status((id, server), known, view, now)
+                })
+                .collect(),
+        }
     }
 }
 
@@ -132,6 +148,9 @@ fn server_status(
         counters: BackCounters::of_server(load, now),
         maxqueue: server.maxqueue,
         warming_up: machine.is_warming_up(),
+        closing: None,
+        closed_dead: load.closed_dead.load(Relaxed),
+        closed_to_rebalance: load.closed_to_rebalance.load(Relaxed),
     }
 }
 

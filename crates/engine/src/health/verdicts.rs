@@ -38,6 +38,7 @@ impl Health {
             self.report_check(pool, server, id, found.to_string(), status);
         }
         self.tell_change(id, change, before.0, &found, now);
+        self.consider_closing(id, status, now);
     }
 
     /// Takes in what an agent said.
@@ -83,6 +84,7 @@ impl Health {
         let (found, before) = (verdict.clone(), machine.usable());
         let change = machine.handle_connection_errors(server, verdict, now);
         self.tell_change(id, change, before, &found, now);
+        self.consider_closing(id, found.status, now);
     }
 
     /// Puts in force and tells what one piece of news changed.
@@ -119,11 +121,17 @@ impl Health {
             self.publish(now);
         }
         match change {
-            Change::Up => self.shut_down_backups(pool, server, id),
+            Change::Up => {
+                self.shut_down_backups(pool, server, id);
+                self.consider_rebalance(id.pool, now);
+            }
             Change::Down if server.shutdown_sessions_when_down => {
                 self.outputs.push_back(Output::ShutdownSessions { server: id, cause: Cause::Down });
             }
             _ => {}
+        }
+        if change == Change::Down {
+            self.stop_rebalance(id.pool);
         }
         self.report(event);
         if matches!(change, Change::Up | Change::Down) {
@@ -150,13 +158,24 @@ impl Health {
         let (name, server_name) = (pool.name.clone(), server.name.clone());
         if usable {
             self.shut_down_backups(pool, server, id);
+            self.consider_rebalance(id.pool, now);
             self.report(HealthEvent::ServerUp { pool: name, server: server_name, check, up, servers });
         } else {
             if server.shutdown_sessions_when_down {
                 self.outputs.push_back(Output::ShutdownSessions { server: id, cause: Cause::Down });
             }
+            self.stop_rebalance(id.pool);
             self.report(HealthEvent::ServerDown { pool: name, server: server_name, check, up, servers });
+            if let Some(found) = server.track.and_then(|leader| self.latest_status(leader)) {
+                self.consider_closing(id, found, now);
+            }
         }
+    }
+
+    fn latest_status(&self, id: ServerId) -> Option<CheckStatus> {
+        let health = self.pools.get(usize::from(id.pool.0))?;
+        let machine = health.servers.get(usize::from(id.server.0))?;
+        machine.latest().map(|(verdict, _)| verdict.status)
     }
 
     /// `on-marked-up shutdown-backup-sessions`.

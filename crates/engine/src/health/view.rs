@@ -16,6 +16,8 @@ use crate::serving::{PoolLoad, PoolView, ServerLoad, ServerView, WEIGHT_SCALE};
 pub(super) struct Capacity {
     /// Whether it works and is not in maintenance.
     pub(super) usable: bool,
+    /// Whether it is meant to take connections.
+    pub(super) in_service: bool,
     /// Whether it takes only connections that belong to it.
     pub(super) draining: bool,
     /// Before slow start.
@@ -91,13 +93,14 @@ pub(super) fn pool_view(id: PoolId, pool: &Pool, capacities: &[Capacity], loads:
         Algorithm::Source(_) | Algorithm::Random { .. } => ring = Arc::new(Ring::new(&weights)),
         Algorithm::LeastConn | Algorithm::First => {}
     }
-    PoolView { id, algorithm: pool.algorithm, servers, rotation: table, ring, load: Arc::clone(&loads.pool) }
+    let (no_server, load) = (pool.outage.no_server, Arc::clone(&loads.pool));
+    PoolView { id, algorithm: pool.algorithm, servers, rotation: table, ring, no_server, load }
 }
 
 /// Whether new connections would notice no difference between two views of one pool.
 pub(super) fn same(before: &PoolView, after: &PoolView) -> bool {
     let seen = |server: &ServerView| {
-        (server.selectable, server.usable, server.weight, server.maxconn, server.address)
+        (server.selectable, server.usable, server.in_service, server.weight, server.maxconn, server.address)
     };
     before.servers.iter().map(seen).eq(after.servers.iter().map(seen))
 }
@@ -121,6 +124,7 @@ fn server_view(server: &Server, selectable: bool, capacity: Capacity, load: &Arc
         address: capacity.address,
         selectable,
         usable: capacity.usable,
+        in_service: capacity.in_service,
         weight: capacity.weight.saturating_mul(capacity.warmth.weight),
         maxconn,
         maxqueue: server.maxqueue,

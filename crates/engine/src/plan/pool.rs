@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::plan::log::Logging;
-use crate::plan::{Agent, Check, Lookup, PoolRules, ProxyHeader, ServerId};
+use crate::plan::{Agent, Check, Lookup, Outage, PoolRules, ProxyHeader, ServerId};
 
 /// The servers of one endpoint and how a connection finds one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Pool {
     pub abort_on_close: bool,
     /// Say how each check ended that is news (`option log-health-checks`).
     pub log_checks: bool,
+    /// What is done about servers that die and return.
+    pub outage: Outage,
 }
 
 /// How a pool chooses a server for a new connection.
@@ -174,6 +176,7 @@ impl Pool {
             logging: Logging::default(),
             abort_on_close: false,
             log_checks: false,
+            outage: Outage::default(),
         }
     }
 }

@@ -38,6 +38,10 @@ pub struct ServerLoad {
     pub server_aborts: AtomicU64,
     /// How often the algorithm chose it (`lbtot`).
     pub chosen_total: AtomicU64,
+    /// Connections that were closed because it was dead.
+    pub closed_dead: AtomicU64,
+    /// Connections that were closed so that another server gets its share.
+    pub closed_to_rebalance: AtomicU64,
     /// When it was last connected to (`lastsess`).
     pub last_session: Latest,
     /// Bytes from clients to it (`bin`).

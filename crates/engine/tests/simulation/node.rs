@@ -378,6 +378,7 @@ impl Node {
             Output::StartCheck { .. }
             | Output::AskAgent { .. }
             | Output::ShutdownSessions { .. }
+            | Output::CloseSessions { .. }
             | Output::Resolve { .. } => panic!("there are no servers"),
             Output::Peer(PeerOutput::Dial { link, peer, router, .. }) => {
                 turn.dials.push((link, peer, router));

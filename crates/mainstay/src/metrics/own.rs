@@ -274,6 +274,16 @@ fn pools(text: &mut Exposition, status: &Status) {
         "Whether a server takes new connections, as far as checks and orders go.",
         servers().map(|(pool, server)| (with(pool_label(pool), "server", &server.name), usable(server))),
     );
+    let closed = servers().flat_map(|(pool, server)| {
+        let labels = |reason| with(with(pool_label(pool), "server", &server.name), "reason", reason);
+        [(labels("dead"), server.closed_dead), (labels("rebalance"), server.closed_to_rebalance)]
+    });
+    text.family(
+        "mainstay_server_closed_connections_total",
+        Kind::Counter,
+        "Connections closed because their server was dead, or so that another one gets its share.",
+        closed,
+    );
     let ages = servers().filter_map(|(pool, server)| {
         server.checked.map(|ago| (with(pool_label(pool), "server", &server.name), ago))
     });

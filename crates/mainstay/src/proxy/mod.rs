@@ -177,6 +177,14 @@ impl Proxy {
         }
     }
 
+    /// Closes some connections of a server, soon: those that were silent the longest, and no more than `most`.
+    pub fn close_sessions(&self, server: ServerId, cause: Cause, most: u32) {
+        let left = Arc::new(AtomicU32::new(most));
+        for worker in 0..self.shared.mailboxes.len() {
+            self.shared.send(worker, Message::CloseSessions(server, cause, Arc::clone(&left)));
+        }
+    }
+
     /// Whether the data plane serves: every thread has turned its loop since the last call that asked for it.
     ///
     /// Never blocks: it looks at the answers to an earlier question, and asks again.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mainstay_engine::plan::{Algorithm, PoolId, ServerId, ServerIndex};
+use mainstay_engine::plan::{Algorithm, NoServer, PoolId, ServerId, ServerIndex};
 use mainstay_engine::serving::PoolLoad;
 
 use super::shared::{Choice, Message, Shared};
@@ -92,6 +92,10 @@ impl PoolQueue {
                 .pools
                 .get(usize::from(self.pool.0))
                 .is_some_and(|view| matches!(view.algorithm, Algorithm::Source(_)));
+            let holds = serving
+                .pools
+                .get(usize::from(self.pool.0))
+                .is_some_and(|view| view.no_server == NoServer::Hold);
             let mut place = 0;
             while let Some(waiter) = waiters.get(place) {
                 let preferred = waiter.preferred.map(|server| ServerId { pool: self.pool, server });
@@ -104,6 +108,7 @@ impl PoolQueue {
                 };
                 let message = match choice {
                     Choice::Server(slot) => Message::Assigned(waiter.key, slot),
+                    Choice::None if holds => break,
                     Choice::None => Message::Refused(waiter.key),
                     // It waits for some servers only: others behind it may want another one.
                     Choice::Full if by_source || waiter.avoid.is_some() || waiter.preferred.is_some() => {

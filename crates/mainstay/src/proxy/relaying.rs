@@ -9,6 +9,7 @@
 //! - A time-out closes both sides. HAProxy closes its own direction, and waits for a server that does not answer an end
 //!   until that one runs out of time, too.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use mainstay_engine::plan::{Frontend, Pool, ServerId};
@@ -70,6 +71,16 @@ impl Relaying {
         record.receive(up.moved, down.moved);
         tools.count_moved(up.moved.saturating_add(down.moved));
         if up.more || down.more { Next::Again } else { self.settle(client, record, tools.now) }
+    }
+
+    /// Counts it as closed for this reason, if that is one that is counted.
+    pub(super) fn count_closed(&self, cause: Cause) {
+        let counter = match cause {
+            Cause::Down => &self.slot.load.closed_dead,
+            Cause::Up => &self.slot.load.closed_to_rebalance,
+            _ => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes the coming close a reset for both peers.

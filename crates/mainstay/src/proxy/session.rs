@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mainstay_engine::endpoints::Endpoints;
-use mainstay_engine::plan::{FrontendId, Plan, Pool, PoolId, ServerId, ServerIndex};
+use mainstay_engine::plan::{FrontendId, NoServer, Plan, Pool, PoolId, ServerId, ServerIndex};
 use mainstay_engine::proxy_protocol;
 use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 use nix::sys::epoll::EpollFlags;
@@ -335,7 +335,11 @@ impl Session {
     pub(super) fn handle_shutdown(&mut self, server: ServerId, cause: Cause, tools: &mut Tools) -> Next {
         match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::Relaying(relaying) if relaying.server_id() == server => {
-                relaying.reset(&self.client);
+                relaying.count_closed(cause);
+                // Nothing is wrong with a server whose connections are to go to another one: an orderly end.
+                if cause != Cause::Up {
+                    relaying.reset(&self.client);
+                }
                 self.record.end(Termination::new(cause, Stage::Data));
                 Next::Close
             }
@@ -351,6 +355,17 @@ impl Session {
                 self.phase = other;
                 Next::Wait
             }
+        }
+    }
+
+    /// When it last moved a byte, if it is connected, or connecting, to `server`.
+    pub(super) fn active_with(&self, server: ServerId) -> Option<Instant> {
+        match &self.phase {
+            Phase::Relaying(relaying) if relaying.server_id() == server => {
+                Some(self.client.active.max(relaying.server.active))
+            }
+            Phase::Connecting { slot, .. } if slot.server == server => Some(self.client.active),
+            _ => None,
         }
     }
 
@@ -525,7 +540,7 @@ impl Session {
             let slot = match choice {
                 Choice::Server(slot) => slot,
                 Choice::Full => return self.enter_queue(tools),
-                Choice::None => return self.give_up(tools),
+                Choice::None => return self.do_without(tools),
             };
             // Nobody else is left: give the one that just failed some time.
             if self.avoid == Some(slot.server.server) {
@@ -642,7 +657,7 @@ impl Session {
                 Err(slot) => self.handle_connect_failure(slot, Failure::Refused, tools),
             },
             Choice::Full => self.enter_queue(tools),
-            Choice::None => self.give_up(tools),
+            Choice::None => self.do_without(tools),
         }
     }
 
@@ -660,6 +675,14 @@ impl Session {
             Waiter { worker, key: self.key, client, avoid: self.avoid, preferred: self.preferred.take() },
         );
         Next::Wait
+    }
+
+    /// No server is left.
+    fn do_without(&mut self, tools: &Tools) -> Next {
+        match self.pool_section().map(|pool| pool.outage.no_server) {
+            Some(NoServer::Hold) => self.enter_queue(tools),
+            _ => self.give_up(tools),
+        }
     }
 
     /// There is no server to wait for.

@@ -127,6 +127,8 @@ pub(super) enum Message {
     Refused(Key),
     /// Close all connections of this server.
     ShutdownSessions(ServerId, Cause),
+    /// Close connections of this server, as many as the count that all workers share allows.
+    CloseSessions(ServerId, Cause, Arc<AtomicU32>),
     /// Tell of some connections.
     List(ListRequest),
     /// Close this connection, if it is here, and say whether it was.

@@ -8,12 +8,14 @@ use std::io;
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use arc_swap::Guard;
+use mainstay_engine::plan::ServerId;
 use mainstay_engine::serving::Serving;
+use mainstay_engine::serving::termination::Cause;
 use mainstay_engine::time::Instant as EngineInstant;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -210,6 +212,7 @@ impl Worker {
                         self.step(key, |session, tools| session.handle_shutdown(server, cause, tools));
                     }
                 }
+                Message::CloseSessions(server, cause, left) => self.close(server, cause, &left),
                 Message::List(request) => self.list(request),
                 Message::Kill(id, answer) => {
                     // Who asked may have gone.
@@ -218,6 +221,21 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Closes connections of `server` as long as `left` allows, those that were silent the longest first.
+    fn close(&mut self, server: ServerId, cause: Cause, left: &AtomicU32) {
+        let keys: Vec<Key> = self.sessions.keys().collect();
+        let active = |key: Key| Some((self.sessions.get_mut(key)?.active_with(server)?, key));
+        let mut found: Vec<(Instant, Key)> = keys.into_iter().filter_map(active).collect();
+        found.sort_unstable();
+        for (_, key) in found {
+            let take = |left: u32| left.checked_sub(1);
+            if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+                return;
+            }
+            self.step(key, |session, tools| session.handle_shutdown(server, cause, tools));
+        }
     }
 
     fn list(&mut self, request: ListRequest) {

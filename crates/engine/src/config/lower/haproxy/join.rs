@@ -14,7 +14,7 @@ use crate::config::lower::haproxy::track::track;
 use crate::config::lower::haproxy::{Parts, Reader};
 use crate::config::source::Span;
 use crate::limits;
-use crate::plan::{Algorithm, Bind, Frontend, FrontendRules, Pool, PoolId, PoolRules, Server};
+use crate::plan::{Algorithm, Bind, Frontend, FrontendRules, Outage, Pool, PoolId, PoolRules, Server};
 
 /// Shorter time-outs cut watches: an idle one hears a bookmark about once a minute, but `kubectl exec` and `logs -f`
 /// may hear nothing for as long as their user thinks.
@@ -180,6 +180,7 @@ fn lower_pool(proxy: &Proxy<'_>, id: u32, reader: &mut Reader<'_, '_>) -> Pool {
         logging: settings.logs.lower(&reader.logs, None, reader.diagnostics),
         abort_on_close: settings.abort_on_close,
         log_checks: settings.log_checks,
+        outage: Outage::default(),
     }
 }
 
