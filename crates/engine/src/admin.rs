@@ -345,6 +345,9 @@ pub struct PoolStatus {
     pub queue_timeouts: u64,
     /// Connections that found no usable server.
     pub no_server: u64,
+    /// As many connections fill it.
+    #[serde(default)]
+    pub fullconn: u32,
     /// While its connections are spread anew: how many may still be closed.
     #[serde(default)]
     pub rebalancing: Option<u32>,
@@ -403,6 +406,12 @@ pub struct ServerStatus {
     pub counters: BackCounters,
     /// Connections that may wait for this very server.
     pub maxqueue: Option<u32>,
+    /// Connections that wait for this very server now.
+    #[serde(default)]
+    pub queued: u32,
+    /// Most connections that waited for it at once.
+    #[serde(default)]
+    pub queued_max: u32,
     /// Whether slow start limits it.
     pub warming_up: bool,
     /// While its connections are closed because it is dead: how long that still takes.

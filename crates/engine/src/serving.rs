@@ -12,6 +12,7 @@ pub mod termination;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::balance::ring::Ring;
 use crate::plan::{Algorithm, Frontend, NoServer, Plan, PoolId};
@@ -93,6 +94,8 @@ pub struct PoolView {
     pub rotation: Arc<[u16]>,
     /// For algorithms that read a ring. Holds selectable servers only.
     pub ring: Arc<Ring>,
+    /// As many connections fill it.
+    pub fullconn: u32,
     /// What becomes of connections when no server is selectable.
     pub no_server: NoServer,
     /// What the pool's connections did so far.
@@ -116,8 +119,28 @@ pub struct ServerView {
     pub weight: u16,
     /// Connections it may hold now (slow start included); `None` is any number.
     pub maxconn: Option<u32>,
+    /// Connections it may hold while its pool is empty; `None` is as many as at any time.
+    pub minconn: Option<u32>,
     /// Connections that may wait for this very server; `None` is any number.
     pub maxqueue: Option<u32>,
     /// What its connections did so far.
     pub load: Arc<ServerLoad>,
+}
+
+impl PoolView {
+    /// Takes one of the slots of `server`, one of its own, or says that none is free.
+    pub fn acquire(&self, server: &ServerView) -> bool {
+        server.load.acquire(self.limit(server))
+    }
+
+    /// Connections that `server` may hold now: between `minconn` and `maxconn`, as the pool fills, as in HAProxy.
+    pub fn limit(&self, server: &ServerView) -> Option<u32> {
+        let (Some(most), Some(least)) = (server.maxconn, server.minconn) else { return server.maxconn };
+        let sessions = self.load.sessions.load(Ordering::Relaxed);
+        if sessions >= self.fullconn {
+            return Some(most);
+        }
+        let share = u64::from(sessions) * u64::from(most) / u64::from(self.fullconn.max(1));
+        Some(u32::try_from(share).unwrap_or(most).clamp(least, most.max(least)))
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mainstay_engine::balance::hash_map::hash_map;
 use mainstay_engine::balance::ring::Ring;
@@ -38,6 +39,7 @@ fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
         usable: true,
         weight: weight * WEIGHT_SCALE,
         maxconn,
+        minconn: None,
         maxqueue: None,
         load: Arc::default(),
     };
@@ -47,6 +49,7 @@ fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
         servers: shapes.iter().map(server).collect(),
         ring: Arc::new(Ring::new(&weights)),
         rotation: if algorithm == Algorithm::RoundRobin { rotation(&weights) } else { hash_map(&weights, 1) },
+        fullconn: 0,
         no_server: NoServer::Refuse,
         load: Arc::default(),
     }
@@ -112,12 +115,27 @@ fn the_fewest_connections_for_the_weight_win_and_equals_take_turns() {
 }
 
 #[test]
+fn a_limit_grows_from_minconn_to_maxconn_as_the_pool_fills() {
+    let mut pool = new_pool(Algorithm::RoundRobin, &[(1, Some(10))]);
+    pool.servers[0].minconn = Some(2);
+    pool.fullconn = 100;
+    let limit = |sessions| {
+        pool.load.sessions.store(sessions, Ordering::Relaxed);
+        pool.limit(&pool.servers[0])
+    };
+    let limits = [0, 20, 29, 30, 55, 99, 100, 1_000].map(limit);
+    assert_eq!(limits, [2, 2, 2, 3, 5, 9, 10, 10].map(Some));
+}
+
+#[test]
 fn a_client_keeps_its_server_and_waits_for_it() {
     let pool = new_pool(MAP, &[(1, Some(1)); 3]);
     let clients: Vec<IpAddr> = (0..3).map(|host| IpAddr::from([192, 0, 2, host])).collect();
     let homes: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client, None)).collect();
     assert_eq!(sessions(&pool), [1, 1, 1], "neighbours spread evenly");
-    assert!(clients.iter().all(|&client| pick(&pool, client, None) == Pick::Full));
+    let waits: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client, None)).collect();
+    let home = |pick: &Pick| if let Pick::Server(server) = pick { Pick::Wait(*server) } else { *pick };
+    assert_eq!(waits, homes.iter().map(home).collect::<Vec<_>>(), "each for its own");
     pool.servers.iter().for_each(|server| server.load.release());
     let again: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client, None)).collect();
     assert_eq!(again, homes);
@@ -142,7 +160,11 @@ fn the_server_that_failed_is_the_last_resort() {
         }
         assert_eq!(pick(&two, CLIENT, Some(ServerIndex(0))), Pick::Server(ServerIndex(1)), "{algorithm:?}");
         // The other one is full now: waiting for it is better than what has just failed.
-        assert_eq!(pick(&two, CLIENT, Some(ServerIndex(0))), Pick::Full, "{algorithm:?}");
+        let waits = match algorithm {
+            Algorithm::Source(_) => Pick::Wait(ServerIndex(1)),
+            _ => Pick::Full,
+        };
+        assert_eq!(pick(&two, CLIENT, Some(ServerIndex(0))), waits, "{algorithm:?}");
 
         let one = new_pool(algorithm, &[(0, None), (1, None)]);
         assert_eq!(pick(&one, CLIENT, Some(ServerIndex(1))), Pick::Server(ServerIndex(1)), "{algorithm:?}");
@@ -225,15 +247,14 @@ proptest! {
                     expected[usize::from(index)] += 1;
                 }
                 Pick::None => prop_assert!(shapes.iter().all(|&(weight, _)| weight == 0)),
+                Pick::Wait(ServerIndex(index)) => {
+                    prop_assert!(matches!(algorithm, Algorithm::Source(_)));
+                    prop_assert!(candidate(index) && !free(index));
+                }
                 Pick::Full => {
-                    let waits_for_one = matches!(algorithm, Algorithm::Source(_));
+                    prop_assert!(!matches!(algorithm, Algorithm::Source(_)));
                     let mut candidates = (0..).take(shapes.len()).filter(|&index| candidate(index));
-                    let full = if waits_for_one {
-                        candidates.any(|index| !free(index))
-                    } else {
-                        candidates.all(|index| !free(index))
-                    };
-                    prop_assert!(full);
+                    prop_assert!(candidates.all(|index| !free(index)));
                 }
             }
         }

@@ -5,5 +5,5 @@ use crate::plan::ServerIndex;
 
 /// Takes a slot of the first candidate that has one; `None` when all are full.
 pub(super) fn choose(candidates: &Candidates<'_>) -> Option<ServerIndex> {
-    candidates.iter().find(|(_, server)| server.load.acquire(server.maxconn)).map(|(index, _)| index)
+    candidates.iter().find(|(_, server)| candidates.pool.acquire(server)).map(|(index, _)| index)
 }

@@ -15,5 +15,5 @@ pub(super) fn choose(pool: &PoolView, avoid: Option<ServerIndex>) -> Option<Serv
         pool.load.cursor.fetch_add(1, Ordering::Relaxed).checked_rem(u64::try_from(servers.len()).ok()?)?;
     servers.rotate_left(usize::try_from(begin).ok()?);
     servers.sort_by_key(|(index, server)| (Some(*index) == avoid, server.load.sessions()));
-    servers.into_iter().find(|(_, server)| server.load.acquire(server.maxconn)).map(|(index, _)| index)
+    servers.into_iter().find(|(_, server)| pool.acquire(server)).map(|(index, _)| index)
 }

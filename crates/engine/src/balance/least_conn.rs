@@ -16,7 +16,9 @@ pub(super) fn choose(candidates: &Candidates<'_>) -> Option<ServerIndex> {
         let (index, server, _) = candidates
             .iter()
             .map(|(index, server)| (index, server, server.load.sessions()))
-            .filter(|&(_, server, sessions)| server.maxconn.is_none_or(|limit| sessions < limit))
+            .filter(|&(_, server, sessions)| {
+                candidates.pool.limit(server).is_none_or(|limit| sessions < limit)
+            })
             .min_by(|&(a_index, a, a_sessions), &(b_index, b, b_sessions)| {
                 // (a + 1) / weight_a < (b + 1) / weight_b, without division.
                 let a_load = (u64::from(a_sessions) + 1) * u64::from(b.weight.max(1));
@@ -24,6 +26,6 @@ pub(super) fn choose(candidates: &Candidates<'_>) -> Option<ServerIndex> {
                 let turns_away = |index: ServerIndex| (usize::from(index.0) + servers - start) % servers;
                 a_load.cmp(&b_load).then_with(|| turns_away(a_index).cmp(&turns_away(b_index)))
             })?;
-        server.load.acquire(server.maxconn).then_some(index)
+        candidates.pool.acquire(server).then_some(index)
     })
 }

@@ -23,8 +23,10 @@ mod source;
 pub enum Pick {
     /// This server; one of its slots has been taken and must be released.
     Server(ServerIndex),
-    /// Every selectable server holds as many connections as it may: wait in the queue.
+    /// Every selectable server holds as many connections as it may: wait in the queue of the pool.
     Full,
+    /// The client belongs to this server, which holds as many as it may: wait for it.
+    Wait(ServerIndex),
     /// No server is selectable.
     None,
 }
@@ -46,7 +48,7 @@ pub fn pick(pool: &PoolView, client: IpAddr, avoid: Option<ServerIndex>) -> Pick
     let chosen = match pool.algorithm {
         Algorithm::RoundRobin | Algorithm::StaticRr => round_robin::choose(&candidates),
         Algorithm::LeastConn => least_conn::choose(&candidates),
-        Algorithm::Source(hash_type) => source::choose(&candidates, client, hash_type),
+        Algorithm::Source(hash_type) => return source::choose(&candidates, client, hash_type),
         Algorithm::Random { draws } => random::choose(&candidates, draws),
         Algorithm::First => first::choose(&candidates),
     };

@@ -21,7 +21,7 @@ pub(super) fn choose(candidates: &Candidates<'_>, draws: u16) -> Option<ServerIn
         a_load.cmp(&b_load)
     });
     match best {
-        Some((index, server)) if server.load.acquire(server.maxconn) => Some(index),
+        Some((index, server)) if candidates.pool.acquire(server) => Some(index),
         _ => least_conn::choose(candidates),
     }
 }

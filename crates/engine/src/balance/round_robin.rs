@@ -15,7 +15,7 @@ pub(super) fn choose(candidates: &Candidates<'_>) -> Option<ServerIndex> {
     let entries = u64::try_from(pool.rotation.len()).unwrap_or(u64::MAX);
     let (passed, chosen) = (0..entries).find_map(|passed| {
         let (index, server) = candidates.in_rotation(turn.wrapping_add(passed))?;
-        server.load.acquire(server.maxconn).then_some((passed, index))
+        pool.acquire(server).then_some((passed, index))
     })?;
     if passed > 0 {
         pool.load.cursor.fetch_add(passed, Ordering::Relaxed);

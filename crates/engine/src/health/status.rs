@@ -98,6 +98,7 @@ impl Health {
             downtime: health.availability.downtime(now),
             queue_timeouts: view.load.queue_timeouts.load(Relaxed),
             no_server: view.load.no_server.load(Relaxed),
+            fullconn: pool.fullconn,
             rebalancing: self.rebalances.iter().find(|own| own.pool == view.id).and_then(Rebalance::left),
             servers: (1..)
                 .zip(&pool.servers)
@@ -147,6 +148,8 @@ fn server_status(
         connect_errors: load.connect_errors.load(Relaxed),
         counters: BackCounters::of_server(load, now),
         maxqueue: server.maxqueue,
+        queued: load.queued.load(Relaxed),
+        queued_max: load.queued_max.load(Relaxed),
         warming_up: machine.is_warming_up(),
         closing: None,
         closed_dead: load.closed_dead.load(Relaxed),

@@ -93,8 +93,16 @@ pub(super) fn pool_view(id: PoolId, pool: &Pool, capacities: &[Capacity], loads:
         Algorithm::Source(_) | Algorithm::Random { .. } => ring = Arc::new(Ring::new(&weights)),
         Algorithm::LeastConn | Algorithm::First => {}
     }
-    let (no_server, load) = (pool.outage.no_server, Arc::clone(&loads.pool));
-    PoolView { id, algorithm: pool.algorithm, servers, rotation: table, ring, no_server, load }
+    PoolView {
+        id,
+        algorithm: pool.algorithm,
+        servers,
+        rotation: table,
+        ring,
+        fullconn: pool.fullconn,
+        no_server: pool.outage.no_server,
+        load: Arc::clone(&loads.pool),
+    }
 }
 
 /// Whether new connections would notice no difference between two views of one pool.
@@ -116,17 +124,20 @@ const fn effective_warmth(algorithm: Algorithm, warmth: Warmth) -> Warmth {
 }
 
 fn server_view(server: &Server, selectable: bool, capacity: Capacity, load: &Arc<ServerLoad>) -> ServerView {
-    let maxconn = capacity.maxconn.map(|limit| {
+    let warm = |limit: u32| {
         let warm = u64::from(limit) * u64::from(capacity.warmth.maxconn) / 100;
         u32::try_from(warm).unwrap_or(limit).max(1)
-    });
+    };
+    // As in HAProxy a limit that an operator lowers below it counts.
+    let minconn = server.minconn.filter(|least| capacity.maxconn.is_some_and(|most| *least < most));
     ServerView {
         address: capacity.address,
         selectable,
         usable: capacity.usable,
         in_service: capacity.in_service,
         weight: capacity.weight.saturating_mul(capacity.warmth.weight),
-        maxconn,
+        maxconn: capacity.maxconn.map(warm),
+        minconn: minconn.map(warm),
         maxqueue: server.maxqueue,
         load: Arc::clone(load),
     }

@@ -33,6 +33,11 @@ pub struct Pool {
     pub retries: u32,
     /// Whether a retry may go to another server. Unlike HAProxy's, mainstay's default is yes.
     pub redispatch: bool,
+    /// Which retries do (`option redispatch N`): every N-th, or, if negative, that place from the end; `None` is each.
+    /// Where servers take turns, or the one that was tried is down, each does in any case.
+    pub redispatch_interval: Option<i32>,
+    /// As many connections fill it: its servers' limits are then those of `maxconn`, and less with fewer (`fullconn`).
+    pub fullconn: u32,
     /// With no other server left, use all backup servers instead of the first (`option allbackups`).
     pub all_backups: bool,
     /// The rules on its connections.
@@ -95,6 +100,8 @@ pub struct Server {
     pub disabled: bool,
     /// Connections it holds at once; more wait in the queue.
     pub maxconn: Option<u32>,
+    /// Connections it holds at once while its pool is empty; grows to `maxconn` as the pool fills (`minconn`).
+    pub minconn: Option<u32>,
     /// How many connections may wait for this very server (`maxqueue`).
     pub maxqueue: Option<u32>,
     /// How long a server that comes back takes to reach its full weight and maxconn.
@@ -171,6 +178,8 @@ impl Pool {
             queue_timeout: None,
             retries: 3,
             redispatch: true,
+            redispatch_interval: None,
+            fullconn: 0,
             all_backups: false,
             rules: PoolRules::default(),
             logging: Logging::default(),
@@ -178,6 +187,23 @@ impl Pool {
             log_checks: false,
             outage: Outage::default(),
         }
+    }
+}
+
+impl Pool {
+    /// Whether the next try after so many failed connects may go to another server than the one that was just tried.
+    pub fn redispatches(&self, failures: u32) -> bool {
+        let in_turn = matches!(self.algorithm, Algorithm::RoundRobin | Algorithm::StaticRr);
+        let (failures, retries) = (i64::from(failures), i64::from(self.retries));
+        self.redispatch
+            && match self.redispatch_interval.map(i64::from) {
+                None => true,
+                Some(_) if in_turn => true,
+                Some(every @ 1..) => failures % every == 0,
+                Some(from_end) => {
+                    from_end < 0 && failures.checked_rem(retries + 1 + from_end).is_some_and(|rest| rest == 0)
+                }
+            }
     }
 }
 
@@ -192,6 +218,7 @@ impl Server {
             backup: false,
             disabled: false,
             maxconn: None,
+            minconn: None,
             maxqueue: None,
             slow_start: None,
             shutdown_sessions_when_down: false,

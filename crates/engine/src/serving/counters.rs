@@ -18,6 +18,12 @@ pub struct ServerLoad {
     sessions: AtomicU32,
     /// Most connections it ever held at once (`smax`).
     pub sessions_max: AtomicU32,
+    /// Connections that wait for this very server now (`qcur`).
+    pub queued: AtomicU32,
+    /// Most connections that ever waited for it at once (`qmax`).
+    pub queued_max: AtomicU32,
+    /// Connections that waited for it and were served.
+    pub dequeued: AtomicU32,
     /// Connects that were begun, every try of a connection (`stot`).
     pub sessions_total: AtomicU64,
     /// The same for each second (`rate`, `rate_max`).
@@ -117,6 +123,7 @@ impl ServerLoad {
     /// Forgets the maxima (`clear counters`).
     pub fn reset_maxima(&self) {
         self.sessions_max.store(0, Ordering::Relaxed);
+        self.queued_max.store(0, Ordering::Relaxed);
         self.session_rate.reset_max();
         self.times.reset_max();
     }
@@ -139,6 +146,8 @@ pub struct PoolLoad {
     pub queued: AtomicU32,
     /// Most connections that ever waited at once (`qmax`).
     pub queued_max: AtomicU32,
+    /// Connections that waited and were served.
+    pub dequeued: AtomicU32,
     /// Connections that waited until `timeout queue`.
     pub queue_timeouts: AtomicU64,
     /// Connections that found no usable server.

@@ -17,7 +17,7 @@ use mainstay_engine::serving::{FrontendLoad, PoolLoad, ServerLoad};
 use mainstay_engine::time::{Instant as EngineInstant, UnixTime};
 
 use super::inspection::Denial;
-use super::shared::{Shared, Slot};
+use super::shared::{Place, Shared, Slot};
 
 /// One connection's life so far.
 #[derive(Debug)]
@@ -40,8 +40,10 @@ pub(super) struct Record {
     retries: u32,
     /// Whether one of them went to another server.
     redispatched: bool,
-    /// How many waited in the queue of the pool when it entered, itself included.
+    /// How many were served in the queue of the pool while it waited there, itself included.
     queue_position: u32,
+    /// The same for the queue of its server.
+    server_queue_position: u32,
     /// Why no server could be reached, first time.
     failure: Option<Termination>,
     end: Option<Termination>,
@@ -106,6 +108,7 @@ impl Record {
             retries: 0,
             redispatched: false,
             queue_position: 0,
+            server_queue_position: 0,
             failure: None,
             end: None,
             bytes_in: 0,
@@ -149,12 +152,11 @@ impl Record {
         self.pool = Some(Membership(Arc::clone(load)));
     }
 
-    /// The algorithm has chosen the server of `slot` for it.
-    pub(super) fn choose(&mut self, slot: &Slot, now: Instant, clock: EngineInstant) {
+    /// The server of `slot` was chosen for it, by the algorithm or because it belongs there.
+    pub(super) fn choose(&mut self, slot: &Slot, balanced: bool, now: Instant, clock: EngineInstant) {
         let before = self.server.as_ref().map(|attempt| attempt.id);
-        if before != Some(slot.server) {
-            self.count(|pool| &pool.chosen_total, |_| None);
-            add(&slot.load.chosen_total);
+        if balanced && before != Some(slot.server) {
+            self.count_choice(&slot.load);
         }
         let queued = self.queued.filter(|_| before == Some(slot.server));
         self.leave_server(Some(slot.server));
@@ -177,10 +179,31 @@ impl Record {
         }
     }
 
-    /// It waits in the queue of its pool, where `queued` wait now.
-    pub(super) fn enter_queue(&mut self, queued: u32) {
+    /// It waits in the queue of its pool.
+    pub(super) fn enter_queue(&mut self) {
         self.leave_server(None);
-        self.queue_position = self.queue_position.saturating_add(queued);
+    }
+
+    /// It stood in a queue, as the one with this number among those that were served meanwhile.
+    pub(super) fn was_queued(&mut self, number: u32) {
+        let of =
+            if self.server.is_some() { &mut self.server_queue_position } else { &mut self.queue_position };
+        *of = of.saturating_add(number);
+    }
+
+    /// The server of `place`, which is full, was chosen for it, by the algorithm or because it belongs there.
+    pub(super) fn aim_at(&mut self, place: &Place, balanced: bool) {
+        if balanced {
+            self.count_choice(&place.load);
+        }
+        let load = Arc::clone(&place.load);
+        self.server = Some(Attempt { id: place.server, address: place.address, source: None, load });
+    }
+
+    /// As many wait for its server as may.
+    pub(super) fn find_queue_full(&mut self) {
+        self.count(|pool| &pool.connections_failed, |server| Some(&server.connections_failed));
+        self.fail(Termination::new(Cause::Server, Stage::Queue));
     }
 
     /// Its wait in the queue is over, without a server.
@@ -213,7 +236,7 @@ impl Record {
     /// It waited too long for a server.
     pub(super) fn give_up_waiting(&mut self, now: Instant) {
         self.leave_queue(now);
-        self.count(|pool| &pool.connections_failed, |_| None);
+        self.count(|pool| &pool.connections_failed, |server| Some(&server.connections_failed));
         self.fail(Termination::new(Cause::ServerTimeout, Stage::Queue));
     }
 
@@ -372,7 +395,7 @@ impl Record {
                 .map_or(0, |pool| pool.0.sessions.load(Ordering::Relaxed).saturating_sub(held(true))),
             server_connections: server
                 .map_or(0, |server| server.load.sessions().saturating_sub(held(holds_slot))),
-            server_queue: 0,
+            server_queue: self.server_queue_position,
             backend_queue: self.queue_position,
             request_counter: self.number,
             log_counter,
@@ -390,6 +413,11 @@ impl Record {
             add(&before.load.redispatches);
             self.count(|pool| &pool.redispatches, |_| None);
         }
+    }
+
+    fn count_choice(&self, of: &ServerLoad) {
+        self.count(|pool| &pool.chosen_total, |_| None);
+        add(&of.chosen_total);
     }
 
     fn fail(&mut self, how: Termination) {

@@ -25,7 +25,7 @@ use super::queue::Waiter;
 use super::record::{Record, Scene};
 use super::relay::Side;
 use super::relaying::Relaying;
-use super::shared::{Accepted, Admission, Choice, Slot};
+use super::shared::{Accepted, Admission, Choice, Place, Slot};
 use super::slab::Key;
 use super::socket;
 use super::worker::{Socket, Tools};
@@ -240,7 +240,7 @@ impl Session {
     fn begin_search(&mut self, tools: &mut Tools) -> Next {
         // Others wait already: first come, first served.
         match tools.shared.queue(self.pool) {
-            Some(queue) if !queue.is_empty() && self.preferred.is_none() => self.enter_queue(tools),
+            Some(queue) if queue.length() > 0 && self.preferred.is_none() => self.enter_queue(None, tools),
             _ => self.find_server(tools),
         }
     }
@@ -309,10 +309,11 @@ impl Session {
     }
 
     /// The queue gave it a slot.
-    pub(super) fn handle_assigned(&mut self, slot: Slot, tools: &mut Tools) -> Next {
+    pub(super) fn handle_assigned(&mut self, slot: Slot, number: u32, tools: &mut Tools) -> Next {
         match self.phase {
             Phase::Queued { .. } if self.client_has_left() => self.leave(tools),
             Phase::Queued { .. } => {
+                self.record.was_queued(number);
                 self.record.assign(&slot, tools.now, tools.clock);
                 match self.connect(slot, tools) {
                     Ok(()) => Next::Wait,
@@ -512,7 +513,8 @@ impl Session {
     /// Puts itself in order to be dropped: leaves the queue it may stand in.
     pub(super) fn abandon(&mut self, tools: &Tools) -> Next {
         if let (Phase::Queued { .. }, Some(queue)) = (&self.phase, tools.shared.queue(self.pool)) {
-            queue.leave(self.admission.worker(), self.key);
+            let number = queue.leave(self.admission.worker(), self.key);
+            self.record.was_queued(number);
         }
         Next::Close
     }
@@ -520,14 +522,11 @@ impl Session {
     /// Chooses servers until a connect is on its way, or there is something else to wait for.
     fn find_server(&mut self, tools: &mut Tools) -> Next {
         loop {
-            let choice = match self.preferred.take() {
+            let preferred = self.preferred.take();
+            let choice = match preferred {
                 Some(server) => {
                     let server = ServerId { pool: self.pool, server };
                     match tools.shared.choose_preferred(&tools.serving(), server) {
-                        Choice::Full => {
-                            self.preferred = Some(server.server);
-                            Choice::Full
-                        }
                         // It has gone down just now.
                         Choice::None => continue,
                         chosen => chosen,
@@ -539,14 +538,25 @@ impl Session {
             };
             let slot = match choice {
                 Choice::Server(slot) => slot,
-                Choice::Full => return self.enter_queue(tools),
+                Choice::Full => return self.enter_queue(None, tools),
+                Choice::Wait(place) => {
+                    self.record.aim_at(&place, preferred.is_none());
+                    if place.has_room() {
+                        return self.enter_queue(Some(place), tools);
+                    }
+                    if preferred.is_some() && self.pool_section().is_some_and(|pool| pool.redispatch) {
+                        continue;
+                    }
+                    self.record.find_queue_full();
+                    return Next::Close;
+                }
                 Choice::None => return self.do_without(tools),
             };
             // Nobody else is left: give the one that just failed some time.
             if self.avoid == Some(slot.server.server) {
                 return self.turn_around(slot.server, tools);
             }
-            self.record.choose(&slot, tools.now, tools.clock);
+            self.record.choose(&slot, preferred.is_none(), tools.now, tools.clock);
             let Err(slot) = self.connect(slot, tools) else { return Next::Wait };
             if let Some(next) = self.count_failure(slot, Failure::Refused, tools) {
                 return next;
@@ -611,13 +621,16 @@ impl Session {
         let server = slot.server;
         slot.load.connect_errors.fetch_add(1, Ordering::Relaxed);
         tools.shared.observer.note(&self.plan, &slot, false);
-        let (retries, redispatch) =
-            self.pool_section().map_or((0, false), |pool| (pool.retries, pool.redispatch));
+        let retries = self.pool_section().map_or(0, |pool| pool.retries);
         if self.failures >= retries {
             self.record.give_up_connecting(failure.cause());
             return Some(Next::Close);
         }
         self.failures += 1;
+        let gone = tools.shared.is_gone(&tools.serving(), server);
+        let redispatch = self
+            .pool_section()
+            .is_some_and(|pool| pool.redispatches(self.failures) || pool.redispatch && gone);
         self.record.retry(failure.cause(), !redispatch);
         if self.client_has_left() {
             return Some(self.leave(tools));
@@ -632,6 +645,7 @@ impl Session {
             self.avoid = Some(server.server);
             return None;
         }
+        self.avoid = None;
         Some(self.turn_around(server, tools))
     }
 
@@ -646,7 +660,7 @@ impl Session {
         if self.client_has_left() {
             return self.leave(tools);
         }
-        if self.pool_section().is_some_and(|pool| pool.redispatch) {
+        if self.avoid.is_some() {
             // Another one may have come up meanwhile; if not, the one that failed is as good as any.
             self.avoid = None;
             return self.find_server(tools);
@@ -656,12 +670,17 @@ impl Session {
                 Ok(()) => Next::Wait,
                 Err(slot) => self.handle_connect_failure(slot, Failure::Refused, tools),
             },
-            Choice::Full => self.enter_queue(tools),
+            Choice::Full => self.enter_queue(None, tools),
+            Choice::Wait(place) => {
+                self.record.aim_at(&place, false);
+                self.enter_queue(Some(place), tools)
+            }
             Choice::None => self.do_without(tools),
         }
     }
 
-    fn enter_queue(&mut self, tools: &Tools) -> Next {
+    /// Waits for the server of `place`, or for any.
+    fn enter_queue(&mut self, place: Option<Place>, tools: &Tools) -> Next {
         let Some(queue) = tools.shared.queue(self.pool) else { return Next::Close };
         if self.client_has_left() {
             return self.leave(tools);
@@ -669,18 +688,17 @@ impl Session {
         let timeout = self.pool_section().and_then(|pool| pool.queue_timeout);
         self.phase = Phase::Queued { deadline: timeout.and_then(|timeout| tools.now.checked_add(timeout)) };
         let (worker, client) = (self.admission.worker(), self.endpoints.client.ip());
-        self.record.enter_queue(queue.length().saturating_add(1));
-        queue.enter(
-            &tools.shared,
-            Waiter { worker, key: self.key, client, avoid: self.avoid, preferred: self.preferred.take() },
-        );
+        if place.is_none() {
+            self.record.enter_queue();
+        }
+        queue.enter(&tools.shared, Waiter::new(worker, self.key, client, self.avoid, place));
         Next::Wait
     }
 
     /// No server is left.
     fn do_without(&mut self, tools: &Tools) -> Next {
         match self.pool_section().map(|pool| pool.outage.no_server) {
-            Some(NoServer::Hold) => self.enter_queue(tools),
+            Some(NoServer::Hold) => self.enter_queue(None, tools),
             _ => self.give_up(tools),
         }
     }

@@ -121,8 +121,8 @@ pub(super) struct Gate {
 pub(super) enum Message {
     /// A new connection.
     Accepted(Accepted),
-    /// A queued connection got a slot.
-    Assigned(Key, Slot),
+    /// A queued connection got a slot, as the one with this number among those that were served while it waited.
+    Assigned(Key, Slot, u32),
     /// A queued connection has no server left to wait for.
     Refused(Key),
     /// Close all connections of this server.
@@ -155,8 +155,10 @@ pub(super) struct Accepted {
 pub(super) enum Choice {
     /// Connect here.
     Server(Slot),
-    /// Wait in the queue.
+    /// Wait in the queue of the pool.
     Full,
+    /// Wait for this server.
+    Wait(Place),
     /// Nothing to wait for.
     None,
 }
@@ -174,6 +176,10 @@ impl Shared {
         match balance::pick(view, client, avoid) {
             Pick::Full => Choice::Full,
             Pick::None => Choice::None,
+            Pick::Wait(server) => match view.servers.get(usize::from(server.0)) {
+                Some(full) => Choice::Wait(Place::of(ServerId { pool, server }, full)),
+                None => Choice::None,
+            },
             Pick::Server(server) => match view.servers.get(usize::from(server.0)) {
                 Some(chosen) => Choice::Server(Slot {
                     shared: Arc::clone(self),
@@ -197,23 +203,27 @@ impl Shared {
         self.choose_this(serving, server, |view| view.usable)
     }
 
+    /// Whether a server does not work any more.
+    pub(super) fn is_gone(&self, serving: &Serving, server: ServerId) -> bool {
+        let view = serving.pools.get(usize::from(server.pool.0));
+        view.and_then(|view| view.servers.get(usize::from(server.server.0))).is_none_or(|view| !view.usable)
+    }
+
     fn choose_this(
         self: &Arc<Self>,
         serving: &Serving,
         server: ServerId,
         fits: impl Fn(&ServerView) -> bool,
     ) -> Choice {
-        let view = serving.pools.get(usize::from(server.pool.0));
-        let Some(chosen) = view.and_then(|view| view.servers.get(usize::from(server.server.0))) else {
-            return Choice::None;
-        };
+        let Some(view) = serving.pools.get(usize::from(server.pool.0)) else { return Choice::None };
+        let Some(chosen) = view.servers.get(usize::from(server.server.0)) else { return Choice::None };
         if !fits(chosen) {
             Choice::None
-        } else if chosen.load.acquire(chosen.maxconn) {
+        } else if view.acquire(chosen) {
             let (load, address) = (Arc::clone(&chosen.load), chosen.address);
             Choice::Server(Slot { shared: Arc::clone(self), load, server, address })
         } else {
-            Choice::Full
+            Choice::Wait(Place::of(server, chosen))
         }
     }
 
@@ -297,6 +307,28 @@ impl Drop for Admission {
         }
         self.frontend.sessions.fetch_sub(1, Ordering::AcqRel);
         self.shared.gate.sessions.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The queue of one server.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) server: ServerId,
+    pub(super) address: SocketAddr,
+    pub(super) load: Arc<ServerLoad>,
+    /// Connections that may wait there.
+    maxqueue: Option<u32>,
+}
+
+impl Place {
+    fn of(server: ServerId, view: &ServerView) -> Self {
+        let (address, load, maxqueue) = (view.address, Arc::clone(&view.load), view.maxqueue);
+        Self { server, address, load, maxqueue }
+    }
+
+    /// Whether one more may wait there.
+    pub(super) fn has_room(&self) -> bool {
+        self.maxqueue.is_none_or(|most| self.load.queued.load(Ordering::Acquire) < most)
     }
 }
 

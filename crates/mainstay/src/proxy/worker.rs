@@ -203,8 +203,8 @@ impl Worker {
         while let Ok(message) = self.mailbox.try_recv() {
             match message {
                 Message::Accepted(accepted) => self.admit(accepted),
-                Message::Assigned(key, slot) => {
-                    self.step(key, |session, tools| session.handle_assigned(slot, tools));
+                Message::Assigned(key, slot, number) => {
+                    self.step(key, |session, tools| session.handle_assigned(slot, number, tools));
                 }
                 Message::Refused(key) => self.step(key, |session, tools| session.handle_refused(tools)),
                 Message::ShutdownSessions(server, cause) => {

@@ -348,9 +348,8 @@ fn frontend(front: &FrontendStatus) -> Line {
 
 fn server(pool: &PoolStatus, server: &ServerStatus) -> Line {
     let mut line = Line::new(Kind::Server, (&pool.name, pool.id), (&server.name, server.id));
-    // Connections wait for the pool, and only those that have to go to one server for that one.
-    line.put("qcur", "MGP", Value::U32(0));
-    line.put("qmax", "MMP", Value::U32(0));
+    line.put("qcur", "MGP", Value::U32(server.queued.into()));
+    line.put("qmax", "MMP", Value::U32(server.queued_max.into()));
     line.put("scur", "MGP", Value::U32(server.sessions.into()));
     line.put("smax", "MMP", Value::U32(server.sessions_max.into()));
     if let Some(limit) = server.maxconn {
@@ -465,6 +464,7 @@ fn backend(pool: &PoolStatus) -> Line {
     line.put("qmax", "MMP", Value::U32(pool.queued_max.into()));
     line.put("scur", "MGP", Value::U32(pool.sessions.into()));
     line.put("smax", "MMP", Value::U32(pool.sessions_max.into()));
+    line.put("slim", "CLP", Value::U32(pool.fullconn.into()));
     line.counters([
         ("stot", pool.sessions_total),
         ("dreq", pool.denied_requests),

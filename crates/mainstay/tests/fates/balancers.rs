@@ -228,6 +228,8 @@ impl InProcess {
                 let index = plan.pools[pool].servers.iter().position(|server| server.name == name);
                 let own = &view.servers[index.expect("a server")].load;
                 vec![
+                    ("qcur", u64::from(own.queued.load(Relaxed))),
+                    ("qmax", u64::from(own.queued_max.load(Relaxed))),
                     ("scur", u64::from(own.sessions())),
                     ("smax", u64::from(own.sessions_max.load(Relaxed))),
                     ("stot", load(&own.sessions_total)),

@@ -72,6 +72,23 @@ fn behind_another(address: SocketAddr, act: fn(SocketAddr)) {
     reset(first);
 }
 
+/// Five clients, one after the other, for fewer slots; those that have one stay.
+fn crowd(address: SocketAddr) {
+    let clients: Vec<_> = (0..5)
+        .map(|_| {
+            let client = connect(address);
+            pause(80);
+            client
+        })
+        .collect();
+    // The last one has run out of time in its queue by then.
+    pause(700);
+    for client in clients {
+        reset(client);
+        pause(50);
+    }
+}
+
 const VARIABLES: &str = "B=%B|U=%U|H=%H|ID=%ID|T=%T|Tl=%Tl|t=%t|Ts=%Ts|ms=%ms|Th=%Th|Tc=%Tc|Td=%Td|Tt=%Tt|Tu=%Tu|Tw=%Tw|\
     ac=%ac|fc=%fc|bc=%bc|sc=%sc|rc=%rc|sq=%sq|bq=%bq|b=%b|f=%f|ft=%ft|s=%s|ci=%ci|cp=%cp|fi=%fi|fp=%fp|bi=%bi|bp=%bp|\
     si=%si|sp=%sp|lc=%lc|rt=%rt|pid=%pid|ts=%ts|tsc=%tsc|ST=%ST|sslc=%sslc|hr=%hr";
@@ -126,6 +143,34 @@ pub(crate) const FATES: &[Fate] = &[
         reset(client);
     }),
     fate("no_server", "server s REFUSING disabled", wait),
+    Fate {
+        lines: 5,
+        ..fate(
+            "maxqueue_of_a_rule",
+            "option redispatch\n use-server a if TRUE\n server a HOLDING maxconn 1 maxqueue 1\n \
+             server b HOLDING maxconn 1",
+            crowd,
+        )
+    },
+    Fate {
+        lines: 5,
+        ..fate(
+            "maxqueue_and_nowhere_else",
+            "use-server a if TRUE\n server a HOLDING maxconn 1 maxqueue 1\n server b HOLDING maxconn 1",
+            crowd,
+        )
+    },
+    Fate {
+        lines: 5,
+        ..fate(
+            "maxqueue_by_source",
+            "balance source\n server a HOLDING maxconn 1 maxqueue 1\n server b HOLDING maxconn 1",
+            crowd,
+        )
+    },
+    // A limit that grows while somebody waits lets that one in with mainstay, and nobody before the next end with HAProxy.
+    Fate { lines: 5, ..fate("minconn", "fullconn 4\n server a HOLDING minconn 1 maxconn 4", crowd) },
+    Fate { lines: 5, ..fate("minconn_alone", "fullconn 9\n server a HOLDING minconn 2", crowd) },
     Fate {
         lines: 2,
         ..fate("queue_times_out", "server s HOLDING maxconn 1", |address| behind_another(address, wait))

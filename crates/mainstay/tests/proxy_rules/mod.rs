@@ -226,7 +226,7 @@ fn a_client_that_sticks_to_a_full_server_waits_for_it() {
     let mut first = connect_from([127, 0, 0, 2], rig.address);
     assert_eq!(read_byte(&mut first), Some(b'a'));
     let mut second = connect_from([127, 0, 0, 2], rig.address);
-    wait_until("it waits", || rig.pool().queued.load(Relaxed) == 1);
+    wait_until("it waits", || rig.server(0).queued.load(Relaxed) == 1);
     assert_eq!(ask_from([127, 0, 0, 3], &rig), Some(b'b'), "it keeps nobody else waiting");
     drop(first);
     assert_eq!(read_byte(&mut second), Some(b'a'));

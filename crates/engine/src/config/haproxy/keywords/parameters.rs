@@ -320,11 +320,12 @@ pub(super) const SERVER: &[Keyword] = {
             "",
             "`shutdown-backup-sessions` closes connections of backup servers when it comes up",
         ),
-        not_yet(
+        acted_on(
             P,
             &["minconn"],
-            Values::Word,
-            "the limit does not grow with the load: maxconn always counts",
+            COUNT,
+            "maxconn",
+            "connections while the pool is empty; the limit grows to maxconn as it fills up to `fullconn`",
         ),
         acted_on(P, &["resolvers"], Values::Word, "", "the section that says who knows its address"),
         acted_on(P, &["resolve-prefer"], Values::Word, "ipv6", "the family that is asked for first"),

@@ -71,7 +71,20 @@ pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader
             format!("no frontend leads to `{}`; its servers are checked all the same", back.name.text),
         ));
     }
+    fill(parts);
     check_limits(proxies, parts, reader.diagnostics);
+}
+
+/// A pool of which nothing else was said is full with a tenth of the connections that may come to it, as in HAProxy.
+fn fill(parts: &mut Parts) {
+    let limit = |frontend: &Frontend| frontend.maxconn.unwrap_or(parts.maxconn);
+    for (id, pool) in (0..).map(PoolId).zip(&mut parts.pools).filter(|(_, pool)| pool.fullconn == 0) {
+        let leads = |frontend: &&Frontend| {
+            frontend.pool == Some(id) || frontend.rules.switches.iter().any(|switch| switch.pool == Some(id))
+        };
+        let connections = parts.frontends.iter().filter(leads).map(limit).fold(0, u32::saturating_add);
+        pool.fullconn = connections.div_ceil(10);
+    }
 }
 
 /// Reads the rules of every proxy, and gives them to its frontend and its pool.
@@ -173,8 +186,10 @@ fn lower_pool(proxy: &Proxy<'_>, id: u32, reader: &mut Reader<'_, '_>) -> Pool {
             Some(given) => Some(given.value).filter(|time| !time.is_zero()),
             None => timeout("timeout connect"),
         },
-        retries: settings.retries.unwrap_or(3),
+        retries: if settings.retries_connects == Some(false) { 0 } else { settings.retries.unwrap_or(3) },
         redispatch: settings.redispatch.unwrap_or(true),
+        redispatch_interval: settings.redispatch_interval,
+        fullconn: settings.fullconn.unwrap_or(0),
         all_backups: settings.all_backups,
         rules: PoolRules::default(),
         logging: settings.logs.lower(&reader.logs, None, reader.diagnostics),

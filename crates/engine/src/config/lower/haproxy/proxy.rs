@@ -9,13 +9,13 @@ use crate::config::haproxy::keywords::PROXY;
 use crate::config::haproxy::{Kind, Prefix, Section, Word, codes};
 use crate::config::lower::haproxy::bind::{Listen, lower_bind};
 use crate::config::lower::haproxy::check::Rules;
-use crate::config::lower::haproxy::line::{Line, recognise};
+use crate::config::lower::haproxy::line::{Line, bad_value, recognise};
 use crate::config::lower::haproxy::log::Logs;
 use crate::config::lower::haproxy::proxy_header::expects_header;
 use crate::config::lower::haproxy::rules::is_rule;
 use crate::config::lower::haproxy::server::{Parameters, ServerLine};
 use crate::config::lower::haproxy::template::lower_template;
-use crate::config::lower::haproxy::{Reader, balance};
+use crate::config::lower::haproxy::{Reader, balance, value};
 use crate::config::source::Span;
 use crate::limits;
 use crate::plan::{Algorithm, HashType};
@@ -46,6 +46,9 @@ pub(super) struct Settings<'a> {
     pub(super) backlog: Option<u32>,
     pub(super) retries: Option<u32>,
     pub(super) redispatch: Option<bool>,
+    pub(super) redispatch_interval: Option<i32>,
+    pub(super) retries_connects: Option<bool>,
+    pub(super) fullconn: Option<u32>,
     pub(super) all_backups: bool,
     /// Whether connections start with a PROXY header.
     pub(super) expects_header: bool,
@@ -169,7 +172,17 @@ impl<'a> Settings<'a> {
             "retries" => self.retries = line.number(),
             "disabled" => self.disabled = true,
             "enabled" => self.disabled = false,
-            "option redispatch" => self.redispatch = (line.prefix != Prefix::Default).then_some(on),
+            "option redispatch" => {
+                self.redispatch = (line.prefix != Prefix::Default).then_some(on);
+                self.redispatch_interval = line.values.first().map(|word| value::leading_integer(&word.text));
+            }
+            "retry-on" => {
+                self.retries_connects = retry_on(line, reader.diagnostics).or(self.retries_connects);
+            }
+            "fullconn" => {
+                let count = line.values.first().map_or(0, |word| value::leading_integer(&word.text));
+                self.fullconn = u32::try_from(count).ok().filter(|count| *count > 0);
+            }
             "option allbackups" => self.all_backups = on,
             "option log-health-checks" => self.log_checks = on,
             "option httplog" | "option httpslog" | "option forwardfor" | "option forwarded"
@@ -206,6 +219,47 @@ impl<'a> Settings<'a> {
         };
         self.mode = Some(Given { value, span: line.whole(), own: true });
     }
+}
+
+/// What may be tried again besides connects, which `mode tcp` never does: it passed on what it got.
+const RETRIED_IN_HTTP: [&str; 14] = [
+    "empty-response",
+    "junk-response",
+    "response-timeout",
+    "0rtt-rejected",
+    "401",
+    "403",
+    "404",
+    "408",
+    "425",
+    "500",
+    "501",
+    "502",
+    "503",
+    "504",
+];
+
+/// Whether a connect that failed is tried again; `None` if the line says nothing that makes sense, which was reported.
+fn retry_on(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<bool> {
+    let mut connects = false;
+    for word in line.values {
+        match word.text.as_str() {
+            "conn-failure" | "all-retryable-errors" => connects = true,
+            "none" if line.values.len() == 1 => {}
+            "none" => {
+                diagnostics.push(bad_value(word, "`none` stands alone: it says that nothing is tried again"));
+                return None;
+            }
+            other if RETRIED_IN_HTTP.contains(&other) => {}
+            _ => {
+                let expected = "`retry-on` takes none, conn-failure, all-retryable-errors, and for `mode http` \
+                                empty-response, junk-response, response-timeout, 0rtt-rejected and statuses";
+                diagnostics.push(bad_value(word, expected));
+                return None;
+            }
+        }
+    }
+    Some(connects)
 }
 
 /// As in HAProxy a `defaults` section with rules has a name, so that only those who ask for it get them.

@@ -46,6 +46,7 @@ pub(super) struct Parameters<'a> {
     authority: Option<&'a Word>,
     weight: Option<u16>,
     pub(super) maxconn: Option<u32>,
+    minconn: Option<u32>,
     maxqueue: Option<u32>,
     slow_start: Option<Duration>,
     backup: bool,
@@ -110,6 +111,7 @@ impl<'a> Parameters<'a> {
             "addr" => self.address = word,
             "weight" => self.weight = line.number(),
             "maxconn" => self.maxconn = line.number(),
+            "minconn" => self.minconn = line.number(),
             "maxqueue" => self.maxqueue = line.number(),
             // HAProxy counts whole seconds.
             "slowstart" => self.slow_start = line.time().map(whole_seconds),
@@ -286,7 +288,8 @@ impl<'a> ServerLine<'a> {
 
     /// The server, but for its check.
     pub(super) fn server(&self) -> Server {
-        let Parameters { weight, maxconn, maxqueue, slow_start, .. } = self.parameters;
+        let Parameters { weight, maxconn, minconn, maxqueue, slow_start, .. } = self.parameters;
+        let (minconn, maxconn) = (minconn.filter(|least| *least > 0), maxconn.filter(|limit| *limit > 0));
         Server {
             name: self.name.text.clone(),
             address: self.address,
@@ -294,7 +297,9 @@ impl<'a> ServerLine<'a> {
             weight: weight.unwrap_or(1),
             backup: self.parameters.backup,
             disabled: self.parameters.disabled,
-            maxconn: maxconn.filter(|limit| *limit > 0),
+            // As in HAProxy, a `minconn` alone is a `maxconn`.
+            maxconn: maxconn.max(minconn),
+            minconn: minconn.filter(|least| maxconn.is_some_and(|most| *least < most)),
             maxqueue: maxqueue.filter(|limit| *limit > 0),
             slow_start: slow_start.filter(|time| !time.is_zero()),
             shutdown_sessions_when_down: self.parameters.shutdown_sessions,

@@ -46,6 +46,14 @@ pub(super) fn time(text: &str) -> Result<(Duration, &str), TimeProblem> {
     }
 }
 
+/// The number that a text begins with, as C's `atol` reads it: HAProxy takes some of its arguments so.
+pub(super) fn leading_integer(text: &str) -> i32 {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let digits = digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    let number = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(i32::MAX) };
+    if text.starts_with('-') { -number } else { number }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
