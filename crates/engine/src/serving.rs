@@ -43,7 +43,9 @@ pub struct Serving {
 pub struct Admittance {
     /// Connections of all frontends at once; `None` is as many as when the daemon started.
     pub maxconn: Option<NonZeroU32>,
-    /// Connections of all frontends in each second; `None` is any number.
+    /// Connections of all frontends in each second; `None` is any number (`set rate-limit connections global`).
+    pub connection_rate: Option<NonZeroU32>,
+    /// The same for sessions (`set rate-limit sessions global`).
     pub session_rate: Option<NonZeroU32>,
     /// One for each frontend of the plan, in its order.
     pub frontends: Vec<FrontendAdmittance>,
@@ -76,7 +78,12 @@ impl Admittance {
             state: FrontendState::Open,
             maxconn: frontend.maxconn,
         };
-        Self { maxconn: None, session_rate: None, frontends: plan.frontends.iter().map(open).collect() }
+        Self {
+            maxconn: None,
+            connection_rate: None,
+            session_rate: None,
+            frontends: plan.frontends.iter().map(open).collect(),
+        }
     }
 }
 

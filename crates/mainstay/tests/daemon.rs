@@ -1,5 +1,7 @@
 //! The program as an operator meets it: exit codes, refusals that leave nothing behind, a socket that bears nonsense.
 
+#[path = "daemon/clients.rs"]
+mod clients;
 #[path = "daemon/exhaustion.rs"]
 mod exhaustion;
 #[path = "daemon/metrics.rs"]

@@ -43,6 +43,10 @@ impl Health {
                 self.admit(|admittance| admittance.maxconn = NonZeroU32::new(maxconn));
                 Ok(self.tell(OperatorEvent::MaxconnChanged { maxconn }))
             }
+            Order::ConnectionRate(rate) => {
+                self.admit(|admittance| admittance.connection_rate = NonZeroU32::new(rate));
+                Ok(self.tell(OperatorEvent::ConnectionRateChanged { connections_per_second: rate }))
+            }
             Order::SessionRate(rate) => {
                 self.admit(|admittance| admittance.session_rate = NonZeroU32::new(rate));
                 Ok(self.tell(OperatorEvent::SessionRateChanged { sessions_per_second: rate }))

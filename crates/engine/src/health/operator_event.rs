@@ -39,6 +39,11 @@ pub enum OperatorEvent {
         maxconn: u32,
     },
     /// Another number of connections is let in each second.
+    ConnectionRateChanged {
+        /// How many; 0 is any number.
+        connections_per_second: u32,
+    },
+    /// Another number of connections is let in each second.
     SessionRateChanged {
         /// How many; 0 is any number.
         sessions_per_second: u32,
@@ -151,6 +156,15 @@ impl fmt::Display for OperatorEvent {
             }
             Self::MaxconnChanged { maxconn } => {
                 write!(f, "at most {maxconn} connections are let in at once, says an operator")
+            }
+            Self::ConnectionRateChanged { connections_per_second: 0 } => {
+                f.write_str("connections are let in at any rate, says an operator")
+            }
+            Self::ConnectionRateChanged { connections_per_second } => {
+                write!(
+                    f,
+                    "at most {connections_per_second} connections are let in each second, says an operator"
+                )
             }
             Self::SessionRateChanged { sessions_per_second: 0 } => {
                 f.write_str("connections are let in at any rate, says an operator")

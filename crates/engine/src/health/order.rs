@@ -48,6 +48,8 @@ pub enum Order {
     Maxconn(u32),
     /// Let so many connections in each second; 0 is any number.
     SessionRate(u32),
+    /// Let in so many connections in a second, and no more; 0 is any number.
+    ConnectionRate(u32),
     /// Start counting again: maxima only, or everything.
     ClearCounters {
         /// Everything that only ever grows, too.

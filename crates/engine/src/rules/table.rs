@@ -5,7 +5,9 @@
 //! that would be forgotten first. A key that is tracked is not forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +29,21 @@ pub enum Key {
     Bytes(Vec<u8>),
 }
 
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Ipv6(address) => address.fmt(f),
+            Self::Integer(number) => number.fmt(f),
+            // What could be taken for something else, or moves a terminal, is written as bytes.
+            Self::Bytes(bytes) => bytes.iter().try_for_each(|byte| match byte {
+                b'!'..=b'~' => write!(f, "{}", char::from(*byte)),
+                other => write!(f, "\\{other:02X}"),
+            }),
+        }
+    }
+}
+
 /// More has to arrive before there is an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecided;
@@ -44,6 +61,21 @@ pub struct StickTable {
     by_age: BTreeSet<(Instant, Key)>,
     /// Keys that found no place.
     refused: u64,
+}
+
+/// What a table remembers of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The key.
+    pub key: Key,
+    /// Connections that track it now.
+    pub trackers: u32,
+    /// When it is forgotten, unless somebody touches or tracks it; `None` is never.
+    pub expires: Option<Duration>,
+    /// The server that its connections go to.
+    pub server: Option<ServerIndex>,
+    /// What is counted, over which time where it is a rate.
+    pub counts: Vec<(Count, Option<Duration>, u64)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -101,6 +133,47 @@ impl StickTable {
     /// Keys that found no place so far, because the table was full.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &Table {
+        &self.settings
+    }
+
+    /// Some of what is remembered, in the order of the keys and from after `last` on.
+    pub fn page(&self, last: Option<&Key>, most: usize, now: Instant) -> Vec<Remembered> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.entries.range((from, Bound::Unbounded));
+        let alive = entries.filter(|(_, entry)| entry.is_alive(now));
+        alive.take(most).map(|(key, entry)| self.remembered(key, entry, now)).collect()
+    }
+
+    /// What is remembered of one key.
+    pub fn get(&self, key: &Key, now: Instant) -> Option<Remembered> {
+        let entry = self.entries.get(key).filter(|entry| entry.is_alive(now))?;
+        Some(self.remembered(key, entry, now))
+    }
+
+    fn remembered(&self, key: &Key, entry: &Entry, now: Instant) -> Remembered {
+        let counts = self.settings.counts.iter();
+        Remembered {
+            key: key.clone(),
+            trackers: entry.trackers,
+            expires: self.settings.expire.map(|_| entry.until.since(now)),
+            server: entry.server,
+            counts: counts.map(|&(count, period)| (count, period, self.count(key, count, now))).collect(),
+        }
+    }
+
+    /// Forgets one key, unless somebody tracks it; says whether somebody does.
+    pub fn remove(&mut self, key: &Key) -> bool {
+        let Some(entry) = self.entries.get(key) else { return false };
+        if entry.trackers > 0 {
+            return true;
+        }
+        self.by_age.remove(&(entry.until, key.clone()));
+        self.entries.remove(key);
+        false
     }
 
     /// Forgets everything that nobody tracks.

@@ -7,7 +7,6 @@
 //! Owns the limits of connections: at a limit, connections stay in the kernel's backlog, as in HAProxy, until one ends.
 
 use std::io;
-use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -207,13 +206,17 @@ impl Acceptor {
     }
 
     fn bounds(&self, gate: &ListenerGate) -> Bounds {
-        let Admittance { maxconn, session_rate, frontends } = &self.admittance;
+        let Admittance { maxconn, connection_rate, session_rate, frontends } = &self.admittance;
         let most = self.shared.gate.maxconn;
         let frontend = frontends.get(usize::from(gate.frontend.0)).and_then(|frontend| frontend.maxconn);
         Bounds {
             frontend: frontend.unwrap_or(u32::MAX),
             all: maxconn.map_or(most, |maxconn| maxconn.get().min(most)),
-            each_second: session_rate.map_or(u32::MAX, NonZeroU32::get),
+            each_second: [connection_rate, session_rate]
+                .into_iter()
+                .flatten()
+                .min()
+                .map_or(u32::MAX, |rate| rate.get()),
         }
     }
 

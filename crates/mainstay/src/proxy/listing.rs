@@ -4,9 +4,12 @@
 //! list delays nobody's bytes; who asks goes on where the last page ended.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_engine::Plan;
 use mainstay_engine::plan::{FrontendId, PoolId, ServerId};
+use mainstay_engine::rules::SharedTable;
 use tokio::sync::oneshot;
 
 use super::Proxy;
@@ -100,6 +103,16 @@ impl Proxy {
             (worker < self.shared.mailboxes.len()).then_some(Cursor { worker, place: 0 })
         };
         Page { sessions, next: next.map(|place| Cursor { worker, place }).or_else(following) }
+    }
+
+    /// What is remembered of connections: one for each table of the plan, in its order.
+    pub fn tables(&self) -> Vec<Arc<SharedTable>> {
+        self.shared.serving.load().tables.clone()
+    }
+
+    /// The plan that new connections follow.
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.shared.serving.load().plan)
     }
 
     /// Closes a session. Says whether there was one.

@@ -28,6 +28,7 @@ mod timers;
 mod worker;
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,6 +99,14 @@ pub struct ProxyLoad {
     pub pipes_used: u32,
     /// Pipes that wait for a session (`PipesFree`).
     pub pipes_free: u32,
+    /// Pipes there may be (`Maxpipes`).
+    pub pipes_max: u32,
+    /// Sessions that have more to do at once (`Run_queue`).
+    pub ready: u32,
+    /// Connections that are let in each second; 0 is any number (`ConnRateLimit`).
+    pub connection_rate_limit: u32,
+    /// The same for sessions (`SessRateLimit`).
+    pub session_rate_limit: u32,
     /// Log lines that were not written (`DroppedLogs`).
     pub dropped_logs: u64,
 }
@@ -233,6 +242,10 @@ impl Proxy {
             bytes_rate: traffic().map(|own| u64::from(own.byte_rate.per_second(now)) * RATE_UNIT).sum(),
             pipes_used: traffic().map(|own| own.pipes_used.load(Ordering::Relaxed)).sum(),
             pipes_free: traffic().map(|own| own.pipes_free.load(Ordering::Relaxed)).sum(),
+            pipes_max: u32::try_from(mailboxes.len().saturating_mul(pipes::PIPES)).unwrap_or(u32::MAX),
+            ready: traffic().map(|own| own.ready.load(Ordering::Relaxed)).sum(),
+            connection_rate_limit: serving.admittance.connection_rate.map_or(0, NonZeroU32::get),
+            session_rate_limit: serving.admittance.session_rate.map_or(0, NonZeroU32::get),
             dropped_logs: syslog.dropped(),
         }
     }

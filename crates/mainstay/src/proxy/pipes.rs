@@ -9,7 +9,7 @@ use nix::unistd::pipe2;
 
 /// Pipes one worker has at most. A session that gets none copies, which costs some CPU and nothing else. The kernel
 /// grants 16,384 pages of pipes to a user without CAP_SYS_RESOURCE (`fs.pipe-user-pages-soft`): 64 workers' worth.
-const PIPES: usize = 32;
+pub(super) const PIPES: usize = 32;
 
 /// Bytes asked for in a pipe, 4 times the default: fewer turns for the same data. If the kernel refuses, the pipe keeps
 /// its size.

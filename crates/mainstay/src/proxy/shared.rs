@@ -91,6 +91,8 @@ pub(super) struct Traffic {
     pub(super) pipes_used: AtomicU32,
     /// Pipes that wait for one.
     pub(super) pipes_free: AtomicU32,
+    /// Sessions that have more to do at once.
+    pub(super) ready: AtomicU32,
 }
 
 /// Bytes that make one event of [`Traffic::byte_rate`], as in HAProxy: 32 bits of them are 137 GB/s.

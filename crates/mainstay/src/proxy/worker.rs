@@ -259,6 +259,8 @@ impl Worker {
             let (used, free) = self.tools.pipes.used_and_free();
             own.traffic.pipes_used.store(used, Ordering::Relaxed);
             own.traffic.pipes_free.store(free, Ordering::Relaxed);
+            let ready = u32::try_from(self.again.len()).unwrap_or(u32::MAX);
+            own.traffic.ready.store(ready, Ordering::Relaxed);
         }
     }
 

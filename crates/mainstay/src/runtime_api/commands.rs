@@ -4,10 +4,11 @@
 
 use mainstay_engine::plan::Level;
 
-use super::Ask;
 use super::orders::{self, Task};
 use super::servers;
 use super::show;
+use super::tables;
+use super::{Answers, Ask};
 
 /// A command.
 pub(super) struct Command {
@@ -27,6 +28,10 @@ pub(super) enum Run {
     Conversation(Talk),
     /// Answered from what is known.
     Answer(fn(&Ask, &[&str]) -> String),
+    /// Answered from stick tables; how much is permitted decides what is shown.
+    Tables(fn(&Answers, &[&str], Level) -> String),
+    /// Answered by the threads that serve sessions.
+    Sessions,
     /// Changes something; the error is the answer to what was not understood.
     Order(fn(&[&str]) -> Result<Task, String>),
 }
@@ -81,6 +86,12 @@ pub(super) static COMMANDS: &[Command] = &[
         )
     },
     order("clear counters all", ("", ""), orders::parse::clear_all_counters),
+    Command {
+        name: "clear table",
+        level: Level::Admin,
+        usage: ("clear table <table> [<filter>]*", "remove an entry from a table (filter: data/key)"),
+        run: Run::Tables(|answers, arguments, _| tables::clear(answers, arguments)),
+    },
     order(
         "del server",
         ("del server <bk>/<srv>", "remove a dynamically added server"),
@@ -186,6 +197,15 @@ pub(super) static COMMANDS: &[Command] = &[
         show::environment,
     ),
     answer(
+        "show errors",
+        Level::Operator,
+        (
+            "show errors [<px>] [request|response]",
+            "report last request and/or response errors for each proxy",
+        ),
+        show::errors,
+    ),
+    answer(
         "show info",
         Level::User,
         ("show info [desc|json|typed]*", "report information about the running process"),
@@ -203,12 +223,27 @@ pub(super) static COMMANDS: &[Command] = &[
         ("show servers state [<backend>]", "dump volatile server information (all or for a single backend)"),
         servers::states,
     ),
+    Command {
+        name: "show sess",
+        level: Level::Operator,
+        usage: ("show sess [id]", "report the list of current sessions or dump this exact session"),
+        run: Run::Sessions,
+    },
     answer(
         "show stat",
         Level::User,
         ("show stat [desc|json|no-maint|typed|up]*", "report counters for each proxy and server"),
         show::statistics,
     ),
+    Command {
+        name: "show table",
+        level: Level::User,
+        usage: (
+            "show table <table> [<filter>]*",
+            "report table usage stats or dump this table's contents (filter: data/key)",
+        ),
+        run: Run::Tables(tables::show),
+    },
     answer(
         "show version",
         Level::User,

@@ -13,6 +13,7 @@ use tokio::io::{
 use tokio::time::timeout;
 
 use super::commands::{self, Run, Talk};
+use super::sessions;
 use super::{Answers, Ask};
 
 /// The longest line, as with HAProxy (`tune.bufsize`).
@@ -82,6 +83,8 @@ impl Conversation {
                     Err(sentence) => format!("{sentence}\n"),
                 }
             }
+            Run::Tables(run) => run(&self.answers, arguments, self.level),
+            Run::Sessions => sessions::show(&self.answers, arguments).await,
             Run::Conversation(talk) => self.talk(*talk, arguments),
             Run::Order(parse) => match parse(arguments) {
                 Ok(task) => self.answers.carry_out(&task).await,

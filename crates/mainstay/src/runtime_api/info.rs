@@ -20,6 +20,8 @@ pub struct Process {
     pub workers: usize,
     /// What the data plane did.
     pub load: ProxyLoad,
+    /// Servers that are checked: each is a task.
+    pub checked: usize,
     /// Whether it is handing over in order to exit.
     pub stopping: bool,
     /// Listening sockets.
@@ -112,6 +114,13 @@ impl Process {
                 "MCP",
                 Value::U32(load.sessions_total),
             ),
+            (
+                23,
+                "Maxpipes",
+                "Hard limit on the number of pipes for splicing, 0=unlimited",
+                "CLP",
+                whole(load.pipes_max),
+            ),
             (24, "PipesUsed", "Current number of pipes in use", "MGP", whole(load.pipes_used)),
             (
                 25,
@@ -127,7 +136,13 @@ impl Process {
                 "MRP",
                 whole(load.connection_rate),
             ),
-            (27, "ConnRateLimit", "Hard limit for ConnRate (global.maxconnrate)", "CLP", number(0)),
+            (
+                27,
+                "ConnRateLimit",
+                "Hard limit for ConnRate (global.maxconnrate)",
+                "CLP",
+                whole(load.connection_rate_limit),
+            ),
             (
                 28,
                 "MaxConnRate",
@@ -142,13 +157,33 @@ impl Process {
                 "MRP",
                 whole(load.session_rate),
             ),
-            (30, "SessRateLimit", "Hard limit for SessRate (global.maxsessrate)", "CLP", number(0)),
+            (
+                30,
+                "SessRateLimit",
+                "Hard limit for SessRate (global.maxsessrate)",
+                "CLP",
+                whole(load.session_rate_limit),
+            ),
             (
                 31,
                 "MaxSessRate",
                 "Highest SessRate reached on this worker process since started",
                 "MRP",
                 whole(load.session_rate_max),
+            ),
+            (
+                47,
+                "Tasks",
+                "Total number of tasks in the current worker process (active + sleeping)",
+                "MGP",
+                number(load.sessions as usize + self.checked),
+            ),
+            (
+                48,
+                "Run_queue",
+                "Total number of active tasks+tasklets in the current worker process",
+                "MGP",
+                whole(load.ready),
             ),
             (50, "node", "Node name (global.node)", "COS", text(&node())),
             (
@@ -192,6 +227,13 @@ impl Process {
                 "Current number of peers having passed the connection step",
                 "MGP",
                 number(self.peers.0),
+            ),
+            (
+                58,
+                "DroppedLogs",
+                "Total number of dropped logs for current worker process since started",
+                "MGP",
+                Value::U32(load.dropped_logs),
             ),
             (
                 61,

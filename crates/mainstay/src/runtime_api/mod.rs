@@ -9,9 +9,11 @@ mod conversation;
 pub mod info;
 mod orders;
 mod servers;
+mod sessions;
 mod show;
 mod sockets;
 pub mod statistics;
+mod tables;
 
 use std::io;
 use std::sync::Arc;

@@ -63,6 +63,12 @@ pub(super) fn process(ask: &Ask) -> Option<Process> {
         uptime: status.uptime,
         workers: ask.answers.workers,
         load: ask.answers.load(),
+        checked: status
+            .pools
+            .iter()
+            .flat_map(|pool| &pool.servers)
+            .filter(|server| server.checks.is_some())
+            .count(),
         stopping: status.stopping,
         listeners: status.frontends.iter().map(|front| front.binds.len()).sum(),
         peers: (status.peers.iter().filter(|peer| peer.up).count(), status.peers.len()),
@@ -105,4 +111,12 @@ pub(super) fn sockets(ask: &Ask, _: &[&str]) -> String {
     };
     let lines: String = ask.answers.plan.runtime_api.sockets.iter().map(line).collect();
     format!("# socket lvl processes\n{lines}")
+}
+
+/// `show errors`: what HAProxy captures of messages of HTTP that are none, of which a relay of TCP meets none.
+pub(super) fn errors(_: &Ask, _: &[&str]) -> String {
+    format!(
+        "Total events captured on [{}] : 0\n",
+        jiff::ZonedDateTime::now().strftime("%d/%b/%Y:%H:%M:%S%.3f")
+    )
 }

@@ -175,14 +175,19 @@ pub(in super::super) fn set_maxconn_global(words: &[&str]) -> Parsed {
 }
 
 pub(in super::super) fn set_rate_limit(words: &[&str]) -> Parsed {
-    if (word(words, 0), word(words, 1)) != ("sessions", "global") {
-        return Err("'set rate-limit' only supports :\n   \
-                    - 'sessions global' to set the per-process maximum session rate\n"
-            .to_owned());
-    }
+    let order = match (word(words, 0), word(words, 1)) {
+        ("connections", "global") => Order::ConnectionRate,
+        ("sessions", "global") => Order::SessionRate,
+        _ => {
+            return Err("'set rate-limit' only supports :\n   \
+                        - 'connections global' to set the per-process maximum connection rate\n   \
+                        - 'sessions global' to set the per-process maximum session rate\n"
+                .to_owned());
+        }
+    };
     let text = word(words, 2);
     expect_integer(text)?;
-    Ok(Task::Other(Order::SessionRate(count(text)?)))
+    Ok(Task::Other(order(count(text)?)))
 }
 
 pub(in super::super) fn set_server(words: &[&str]) -> Parsed {
