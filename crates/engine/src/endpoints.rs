@@ -1,6 +1,6 @@
 //! Who is connected to whom, as the client sees it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The two ends of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,9 @@ pub struct Endpoints {
     pub client: SocketAddr,
     /// What the client connected to.
     pub destination: SocketAddr,
+    /// The number of the listener that the client came by, if that is a socket of this machine: both ends have no
+    /// addresses then, and are unspecified.
+    pub local: Option<u32>,
 }
 
 impl Endpoints {
@@ -20,7 +23,13 @@ impl Endpoints {
             }
             other => other,
         };
-        Self { client: canonical(client), destination: canonical(destination) }
+        Self { client: canonical(client), destination: canonical(destination), local: None }
+    }
+
+    /// Of a client that came by a socket of this machine.
+    pub const fn local(listener: u32) -> Self {
+        let nobody = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Self { client: nobody, destination: nobody, local: Some(listener) }
     }
 }
 

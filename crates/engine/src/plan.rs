@@ -7,10 +7,12 @@ mod agent;
 mod check;
 mod check_status;
 mod condition;
+mod dial;
 mod external_check;
 mod frontend;
 mod group;
 pub mod hmac;
+mod listen;
 pub mod log;
 mod notify;
 mod outage;
@@ -35,9 +37,11 @@ pub use self::condition::{
     Acl, AddressRange, Condition, Constant, Converter, Count, Expression, Fetch, Pattern, Range, Regex, Term,
     Test, TextMatch, embedded,
 };
+pub use self::dial::{Dial, LocalAddress, ShownSource, Source, Target, Tuning};
 pub use self::external_check::ExternalCheck;
 pub use self::frontend::{Bind, Frontend};
 pub use self::group::SyncGroup;
+pub use self::listen::{Elsewhere, FileAccess};
 pub use self::notify::{Notify, NotifyFifo, NotifyScript};
 pub use self::outage::{DeadServer, NoServer, Outage};
 pub use self::pool::{Algorithm, HashType, InitialState, Observe, OnError, Pool, Server};

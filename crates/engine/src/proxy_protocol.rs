@@ -207,19 +207,23 @@ fn read_records(mut records: &[u8], whole: &[u8]) -> Result<Option<Vec<u8>>, Bro
 
 fn encode_line(endpoints: Option<Endpoints>) -> String {
     match endpoints {
-        Some(Endpoints { client, destination }) if client.is_ipv4() == destination.is_ipv4() => format!(
-            "PROXY {} {} {} {} {}\r\n",
-            if client.is_ipv4() { "TCP4" } else { "TCP6" },
-            client.ip(),
-            destination.ip(),
-            client.port(),
-            destination.port()
-        ),
+        Some(Endpoints { client, destination, local: None }) if client.is_ipv4() == destination.is_ipv4() => {
+            format!(
+                "PROXY {} {} {} {} {}\r\n",
+                if client.is_ipv4() { "TCP4" } else { "TCP6" },
+                client.ip(),
+                destination.ip(),
+                client.port(),
+                destination.port()
+            )
+        }
         _ => "PROXY UNKNOWN\r\n".to_owned(),
     }
 }
 
 fn encode_binary(form: &ProxyHeader, endpoints: Option<Endpoints>, authority: Option<&[u8]>) -> Vec<u8> {
+    // As with HAProxy, who has no address is nobody.
+    let endpoints = endpoints.filter(|ends| ends.local.is_none());
     let mut body = Vec::new();
     let (command, family) = match endpoints.map(|ends| (ends.client, ends.destination)) {
         None => (LOCAL, 0),

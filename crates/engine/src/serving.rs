@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::balance::ring::Ring;
-use crate::plan::{Algorithm, Frontend, NoServer, Plan, PoolId};
+use crate::plan::{Algorithm, Dial, Frontend, NoServer, Plan, PoolId};
 use crate::rules::SharedTable;
 
 pub use counters::{FrontendLoad, PoolLoad, ServerLoad};
@@ -114,6 +114,8 @@ pub struct PoolView {
 pub struct ServerView {
     /// Where it listens.
     pub address: SocketAddr,
+    /// How it is connected, where that is more than a connect to `address`.
+    pub dial: Option<Arc<Dial>>,
     /// Whether new connections may choose it now: healthy, not in maintenance or drain, weight above zero, and, for a
     /// backup server, needed.
     pub selectable: bool,

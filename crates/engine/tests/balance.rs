@@ -33,6 +33,7 @@ type Shape = (u16, Option<u32>);
 fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
     let weights: Vec<u16> = shapes.iter().map(|&(weight, _)| weight).collect();
     let server = |&(weight, maxconn): &Shape| ServerView {
+        dial: None,
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
         selectable: weight > 0,
         in_service: true,

@@ -21,6 +21,7 @@ const CAP_IPC_LOCK: u32 = 14;
 /// # Errors
 /// A sentence with the capabilities that are missing.
 pub fn need_capabilities(plan: &Plan) -> Result<(), String> {
+    need_transparency(plan)?;
     if plan.routers.is_empty() {
         return Ok(());
     }
@@ -34,6 +35,25 @@ pub fn need_capabilities(plan: &Plan) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("virtual routers need {}: run as root or grant these capabilities", missing.join(" and ")))
+}
+
+/// Addresses of others can be used with either of two capabilities (`IP_TRANSPARENT` in ip(7)).
+fn need_transparency(plan: &Plan) -> Result<(), String> {
+    let servers = plan.servers().find(|(_, server)| {
+        let source = server.dial.as_ref().and_then(|dial| dial.source.as_ref());
+        source.is_some_and(|source| source.is_transparent())
+    });
+    let mut listeners = plan.frontends.iter().flat_map(|frontend| &frontend.binds);
+    let what = match (servers, listeners.find(|bind| bind.transparent)) {
+        (Some((_, server)), _) => format!("`usesrc` of server {}", server.name),
+        (None, Some(bind)) => format!("`transparent` of `bind {bind}`"),
+        (None, None) => return Ok(()),
+    };
+    let Some(effective) = effective_capabilities() else { return Ok(()) };
+    if CAPABILITIES.iter().any(|(number, ..)| effective & (1 << number) != 0) {
+        return Ok(());
+    }
+    Err(format!("{what} needs CAP_NET_ADMIN, to use addresses of others: run as root or grant it"))
 }
 
 /// Lets the process have as many descriptors as it may: each connection needs two.

@@ -19,6 +19,8 @@ use mainstay_engine::config::source::Sources;
 use mainstay_engine::config::{self, Surroundings};
 use mainstay_engine::plan::Plan;
 
+#[path = "haproxy_verdicts/addresses.rs"]
+mod addresses;
 #[path = "haproxy_verdicts/balance.rs"]
 mod balance;
 #[path = "haproxy_verdicts/cases.rs"]

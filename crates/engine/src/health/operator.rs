@@ -280,6 +280,9 @@ fn change(
             settings.maxconn = to;
             (from != to).then_some(ServerChange::Maxconn { from, to })
         }
+        ServerOrder::Address(..) | ServerOrder::NoAddress if server.local().is_some() => {
+            return Err(Refusal::NoAddress);
+        }
         ServerOrder::Address(ip, port) => return Ok(move_server((Some(ip), port), machine, settings, now)),
         ServerOrder::NoAddress => return Ok(move_server((None, None), machine, settings, now)),
         ServerOrder::CheckAddress(ip, port) => aim_checks((ip, port), machine, settings, now)?,

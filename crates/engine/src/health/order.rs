@@ -170,6 +170,8 @@ pub enum Refusal {
     StaticWeights,
     /// The algorithm of the pool takes no servers at run time.
     StaticServers,
+    /// The server is a socket of this machine, which has no address.
+    NoAddress,
     /// The server has no check.
     NoCheck,
     /// The pool has a server of this name.
@@ -199,6 +201,7 @@ impl fmt::Display for Refusal {
             Self::StaticWeights => {
                 "the pool's balance algorithm takes only the configured weight (100%) or none (0%)"
             }
+            Self::NoAddress => "the server is a socket of this machine, which cannot be moved",
             Self::StaticServers => "the pool's balance algorithm takes no servers while it runs",
             Self::NoCheck => "the server has no check",
             Self::SameName => "the pool has a server of this name",

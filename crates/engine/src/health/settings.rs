@@ -30,6 +30,8 @@ pub(super) struct Settings {
     /// Where it is; `None` while nobody knows, and then it is as in maintenance.
     ip: Option<IpAddr>,
     port: u16,
+    /// Whether it is a socket of this machine, which needs no address.
+    local: bool,
     /// How it is checked, with the address of now. Shared with the attempts under way.
     pub(super) check: Option<Arc<Check>>,
     /// Whether checks are carried out (`enable health`).
@@ -50,6 +52,7 @@ impl Settings {
             maxconn: server.maxconn,
             ip: Some(own.ip()).filter(|ip| !ip.is_unspecified()),
             port: own.port(),
+            local: server.local().is_some(),
             check: server.check.clone().map(Arc::new),
             checks_on: server.check.is_some(),
             check_ip: aside.map(|aside| aside.ip()).filter(|ip| *ip != own.ip()),
@@ -59,7 +62,7 @@ impl Settings {
 
     /// Whether it is out of service, whatever checks would say.
     pub(super) const fn out_of_service(&self) -> bool {
-        matches!(self.admin, AdminState::Maintenance) || self.ip.is_none()
+        matches!(self.admin, AdminState::Maintenance) || (self.ip.is_none() && !self.local)
     }
 
     /// Where its connections go.

@@ -53,7 +53,7 @@ impl Health {
             .map(|((frontend, load), admittance)| FrontendStatus {
                 name: frontend.name.clone(),
                 id: frontend.id,
-                binds: frontend.binds.iter().map(|bind| bind.address.to_string()).collect(),
+                binds: frontend.binds.iter().map(ToString::to_string).collect(),
                 state: frontend_state(admittance.state).to_owned(),
                 sessions: load.sessions.load(Relaxed),
                 maxconn: admittance.maxconn,
@@ -124,7 +124,11 @@ fn server_status(
     ServerStatus {
         name: server.name.clone(),
         id,
-        address: settings.address().map_or("unknown".to_owned(), |address| address.to_string()),
+        address: match (server.local(), settings.address()) {
+            (Some(local), _) => local.to_string(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => "unknown".to_owned(),
+        },
         state: name_of(machine, settings.admin).to_owned(),
         since: now.since(machine.since()),
         check: machine.latest().map(|(verdict, _)| verdict.to_string()),

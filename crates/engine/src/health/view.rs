@@ -132,6 +132,7 @@ fn server_view(server: &Server, selectable: bool, capacity: Capacity, load: &Arc
     let minconn = server.minconn.filter(|least| capacity.maxconn.is_some_and(|most| *least < most));
     ServerView {
         address: capacity.address,
+        dial: server.dial.clone(),
         selectable,
         usable: capacity.usable,
         in_service: capacity.in_service,

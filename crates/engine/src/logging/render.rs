@@ -23,12 +23,16 @@ pub struct Connection {
     pub server: Option<ServerId>,
     /// Who connected.
     pub client: SocketAddr,
+    /// The number of the listener, if the client came by a socket of this machine and has no address.
+    pub local_client: Option<u32>,
     /// The address that the client connected to, if the format asks for it.
     pub destination: Option<SocketAddr>,
     /// The address that the server was connected from, if the format asks for it.
     pub source: Option<SocketAddr>,
     /// The server's address.
     pub target: Option<SocketAddr>,
+    /// The server is a socket of this machine, which has no address.
+    pub local_target: bool,
     /// When it was accepted.
     pub accepted: UnixTime,
     /// Until a server was chosen, or the wait for one was over.
@@ -89,6 +93,9 @@ impl Connection {
 pub fn legacy(connection: &Connection, plan: &Plan) -> String {
     let Connection { client, destination, .. } = connection;
     let frontend = plan.frontends.get(usize::from(connection.frontend.0)).map_or("", |front| &front.name);
+    if let Some(listener) = connection.local_client {
+        return format!("Connect to unix:{listener} ({frontend}/TCP)");
+    }
     let address = |of: Option<SocketAddr>| match of {
         Some(of) => format!("{}:{}", of.ip(), of.port()),
         None => "unknown:0".to_owned(),
@@ -218,6 +225,9 @@ impl Writer<'_> {
     }
 
     fn address(&mut self, field: Field, style: Style) {
+        if self.is_local(field) {
+            return self.word("unix", style);
+        }
         let text = match self.socket(field).map(|socket| socket.ip()) {
             None => String::new(),
             Some(IpAddr::V4(address)) if style.hexadecimal && !style.text => {
@@ -237,8 +247,24 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether it is the address or the port of an end that has none.
+    fn is_local(&self, field: Field) -> bool {
+        let Connection { local_client, local_target, .. } = *self.connection;
+        match field {
+            Field::ClientAddress | Field::ClientPort | Field::FrontendAddress | Field::FrontendPort => {
+                local_client.is_some()
+            }
+            _ => local_target,
+        }
+    }
+
     fn port(&mut self, field: Field, style: Style) {
-        let Some(port) = self.socket(field).map(|socket| socket.port()) else {
+        let local = match (self.is_local(field), field) {
+            (false, _) => None,
+            (true, Field::ClientPort | Field::FrontendPort) => self.connection.local_client,
+            (true, _) => Some(0),
+        };
+        let Some(port) = local.or(self.socket(field).map(|socket| socket.port().into())) else {
             return self.text.push('-');
         };
         if style.text {

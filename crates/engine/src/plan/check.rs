@@ -1,15 +1,18 @@
 //! How to find out whether a server works.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::plan::{ExternalCheck, ProxyHeader, StepAction, Steps};
+use crate::plan::{Dial, ExternalCheck, ProxyHeader, StepAction, Steps};
 
 /// A repeated health check of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Where to connect.
     pub address: SocketAddr,
+    /// Where from and to, where that is more than a connect to `address`.
+    pub dial: Option<Arc<Dial>>,
     /// The PROXY header that comes first (`check-send-proxy`).
     pub proxy_header: Option<ProxyHeader>,
     /// What to say and to expect once connected.
@@ -113,6 +116,7 @@ impl Check {
         let interval = Duration::from_secs(2);
         Self {
             address,
+            dial: None,
             proxy_header: None,
             kind: CheckKind::Connect,
             tls: None,

@@ -1,10 +1,11 @@
 //! Where clients connect.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::plan::log::Logging;
-use crate::plan::{FrontendRules, PoolId};
+use crate::plan::{Elsewhere, FrontendRules, PoolId, Tuning};
 
 /// A set of listening addresses whose connections go to one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,20 @@ pub struct Bind {
     pub interface: Option<String>,
     /// Whether connections start with a PROXY header (`accept-proxy`).
     pub accept_proxy: bool,
+    /// What it listens on instead of `address`.
+    pub elsewhere: Option<Elsewhere>,
+    /// Its number in its frontend (`id`), which stands for the address of a client that has none.
+    pub id: u32,
+    /// Connections it holds at once; more wait in the listen backlog.
+    pub maxconn: Option<u32>,
+    /// Length asked for its listen backlog, instead of the frontend's.
+    pub backlog: Option<u32>,
+    /// Also takes connections to addresses of others that are led here (`transparent`).
+    pub transparent: bool,
+    /// The largest segment to announce; below zero, so much less than usual (`mss`).
+    pub mss: Option<i32>,
+    /// What the kernel is told of its connections.
+    pub tuning: Tuning,
 }
 
 impl Frontend {
@@ -65,6 +80,27 @@ impl Frontend {
 impl Bind {
     /// An address without anything further.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, dual_stack: false, interface: None, accept_proxy: false }
+        Self {
+            address,
+            dual_stack: false,
+            interface: None,
+            accept_proxy: false,
+            elsewhere: None,
+            id: 0,
+            maxconn: None,
+            backlog: None,
+            transparent: false,
+            mss: None,
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.elsewhere {
+            Some(elsewhere) => elsewhere.fmt(f),
+            None => self.address.fmt(f),
+        }
     }
 }

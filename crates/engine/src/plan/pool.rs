@@ -1,12 +1,13 @@
 //! Servers, and how a connection finds one of them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::plan::log::Logging;
-use crate::plan::{Agent, Check, Lookup, Outage, PoolRules, ProxyHeader, ServerId};
+use crate::plan::{Agent, Check, Dial, LocalAddress, Lookup, Outage, PoolRules, ProxyHeader, ServerId};
 
 /// The servers of one endpoint and how a connection finds one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub struct Server {
     pub name: String,
     /// Where it listens. An unspecified address is one that nobody knows yet, and port 0 one that DNS tells.
     pub address: SocketAddr,
+    /// How it is connected, where that is more than a connect to `address`.
+    pub dial: Option<Arc<Dial>>,
     /// Where its address comes from while the daemon runs; `None` leaves it as it is.
     pub lookup: Option<Lookup>,
     /// Its share of new connections, 0 to 256; 0 takes none.
@@ -213,6 +216,7 @@ impl Server {
         Self {
             name: name.into(),
             address,
+            dial: None,
             lookup: None,
             weight: 1,
             backup: false,
@@ -231,5 +235,10 @@ impl Server {
             shutdown_backup_sessions_when_up: false,
             agent: None,
         }
+    }
+
+    /// The socket of this machine that it is, if it has no address.
+    pub fn local(&self) -> Option<&LocalAddress> {
+        self.dial.as_ref()?.local()
     }
 }

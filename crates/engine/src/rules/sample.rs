@@ -82,8 +82,15 @@ fn fetch<'a>(fetch: &'a Fetch, context: &Context<'a>) -> Sample<'a> {
         Fetch::Constant(Constant::Boolean(value)) => Sample::settled(Some(Value::Boolean(*value))),
         Fetch::Constant(Constant::Integer(value)) => Sample::settled(Some(Value::Integer(*value))),
         Fetch::Constant(Constant::Text(value)) => Sample::settled(Some(text(value.clone().into_bytes()))),
-        Fetch::Source => Sample::settled(Some(Value::Address(context.source.ip()))),
-        Fetch::SourcePort => Sample::settled(integer(context.source.port().into())),
+        // A client that came by a socket of this machine has no address.
+        Fetch::Source => {
+            let source = Some(context.source.ip()).filter(|source| !source.is_unspecified());
+            Sample::settled(source.map(Value::Address))
+        }
+        Fetch::SourcePort => {
+            let source = Some(context.source).filter(|source| !source.ip().is_unspecified());
+            Sample::settled(source.and_then(|source| integer(source.port().into())))
+        }
         Fetch::Destination => {
             Sample::settled(context.destination.map(|address| Value::Address(address.ip().to_canonical())))
         }

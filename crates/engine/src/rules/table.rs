@@ -398,6 +398,10 @@ pub(super) fn of_source(context: &Context<'_>, id: TableId, count: Count) -> u64
     let index = usize::from(id.0);
     let tables = (context.serving.plan.tables.get(index), context.serving.tables.get(index));
     let (Some(settings), Some(table)) = tables else { return 0 };
+    if context.source.ip().is_unspecified() {
+        // It came by a socket of this machine.
+        return 0;
+    }
     let key = as_key(&Value::Address(context.source.ip()), settings.keys);
     key.map_or(0, |key| table.lock().count(&key, count, context.now))
 }

@@ -130,6 +130,18 @@ fn cases() -> Vec<(&'static str, String)> {
         front("H106-log-of-http", "  log 127.0.0.1 local0\n  log-format \"%ci %HM\""),
         front("H107-log-syntax", "  log 127.0.0.1 local0\n  log-format \"100% of %{+Qci\""),
         front("H108-log-sample", "  log 127.0.0.1 local0\n  log-format \"%[src] %[ssl_fc_sni]\""),
+        back(
+            "H071-source",
+            "  source 10.0.0.9:1000-2000\n  source 10.0.0.9 from lo\n  usesrc client\n  server m2 192.0.2.12:6443 source 0.0.0.0 usesrc 10.0.0.8:70-80\n  server m3 192.0.2.13:6443 interface lo",
+        ),
+        back("H072-source-from-header", "  source 0.0.0.0 usesrc hdr_ip(x-forwarded-for)"),
+        front(
+            "H073-local-address",
+            &format!("  bind unix@\n  bind abns@\n  bind /run/{}.sock", "a".repeat(90)),
+        ),
+        front("H074-listener", "  bind :7000-7001 id 7\n  bind :7002 id 8\n  bind :7003 id 8"),
+        front("H095-descriptor", "  bind fd@x\n  bind fd@-1"),
+        back("H095-server", "  server m2 fd@3"),
         front("H109-no-log-target", "  option tcplog\n  log-format %ci"),
         front(
             "H015-log-lines",

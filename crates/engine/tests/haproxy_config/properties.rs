@@ -12,7 +12,10 @@ fn check(text: &str) -> Loaded {
     for frontend in loaded.plan.iter().flat_map(|plan| &plan.frontends) {
         let pools = loaded.plan.iter().map(|plan| plan.pools.len()).sum::<usize>();
         assert!(frontend.pool.is_none_or(|pool| usize::from(pool.0) < pools), "{frontend:?} leads nowhere");
-        assert!(!frontend.binds.is_empty() && frontend.binds.iter().all(|bind| bind.address.port() > 0));
+        assert!(
+            !frontend.binds.is_empty()
+                && frontend.binds.iter().all(|bind| bind.elsewhere.is_some() || bind.address.port() > 0)
+        );
     }
     for (_, server) in loaded.plan.iter().flat_map(|plan| plan.servers()) {
         let told = server.lookup.as_ref().is_some_and(|lookup| lookup.service);

@@ -17,7 +17,7 @@ const ANSWER_BYTES: u64 = 4096;
 pub(super) async fn ask(agent: &Agent) -> Answer {
     let started = Instant::now();
     let failed = |finding: Finding| Answer::Failed(finding.into_verdict(started));
-    let stream = match connect::connect(agent.address, None, started + agent.timeout).await {
+    let stream = match connect::connect(agent.address, None, None, started + agent.timeout).await {
         Ok(stream) => stream,
         Err(finding) => return failed(finding),
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::health::check::CheckStatus;
-use mainstay_engine::plan::{ProxyHeader, ProxyVersion};
+use mainstay_engine::plan::{Dial, ProxyHeader, ProxyVersion};
 use mainstay_engine::proxy_protocol;
 use nix::errno::Errno;
 use socket2::SockRef;
@@ -15,14 +15,16 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::checks::Finding;
+use crate::dial;
 
-/// Connects to `address`, no later than `deadline`, and sends what comes before everything else.
+/// Connects to `address` as `dial` says, no later than `deadline`, and sends what comes before everything else.
 pub(super) async fn connect(
     address: SocketAddr,
+    dial: Option<&Dial>,
     header: Option<&ProxyHeader>,
     deadline: Instant,
 ) -> Result<TcpStream, Finding> {
-    match timeout_at(deadline, open(address, header)).await {
+    match timeout_at(deadline, open(address, dial, header)).await {
         Err(_) => Err(Finding::new(CheckStatus::L4Tout, "no answer to a connect")),
         Ok(Err(error)) => Err(Finding::new(status_of(&error), words(&error))),
         Ok(Ok(stream)) => {
@@ -33,8 +35,19 @@ pub(super) async fn connect(
     }
 }
 
-async fn open(address: SocketAddr, header: Option<&ProxyHeader>) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn open(
+    address: SocketAddr,
+    dial: Option<&Dial>,
+    header: Option<&ProxyHeader>,
+) -> io::Result<TcpStream> {
+    let mut stream = match dial {
+        None => TcpStream::connect(address).await?,
+        Some(dial) => {
+            let stream = TcpStream::from_std(dial::start(dial, address, None)?.into())?;
+            stream.writable().await?;
+            stream.take_error()?.map_or(Ok(stream), Err)?
+        }
+    };
     if let Some(form) = header {
         // As HAProxy's: version 2 has a word for a connection of the balancer's own, version 1 says who is connected.
         let endpoints = match form.version {

@@ -186,7 +186,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 async fn carry_out(check: &Check, connector: Option<&Connector>) -> (Finding, Option<Box<dyn Stream>>) {
     // As with HAProxy, a connection is established when its TLS handshake is done.
     let established_by = Instant::now() + check.connect_timeout;
-    let stream = match connect::connect(check.address, check.proxy_header.as_ref(), established_by).await {
+    let stream = match connect::connect(
+        check.address,
+        check.dial.as_deref(),
+        check.proxy_header.as_ref(),
+        established_by,
+    )
+    .await
+    {
         Ok(stream) => stream,
         Err(finding) => return (finding, None),
     };

@@ -100,7 +100,8 @@ impl Conversation<'_> {
         let address = to.address(self.check.address);
         // As with HAProxy, a connection is established when its TLS handshake is done.
         let established_by = Instant::now() + self.check.connect_timeout;
-        let stream = connect::connect(address, to.proxy_header.as_ref(), established_by).await;
+        let dial = self.check.dial.as_deref();
+        let stream = connect::connect(address, dial, to.proxy_header.as_ref(), established_by).await;
         let stream = stream.map_err(|finding| self.located(finding, step))?;
         // A header on its way needs an orderly end, too.
         self.orderly =

@@ -304,7 +304,9 @@ struct Exhausted;
 
 impl ListenerGate {
     fn is_full(&self, bounds: Bounds, shared: &Shared) -> bool {
-        self.load.sessions.load(Ordering::Acquire) >= bounds.frontend
+        let own = self.listener.as_ref().and_then(|listener| listener.limit.as_ref());
+        own.is_some_and(|(limit, sessions)| sessions.load(Ordering::Acquire) >= *limit)
+            || self.load.sessions.load(Ordering::Acquire) >= bounds.frontend
             || shared.gate.sessions.load(Ordering::Acquire) >= bounds.all
     }
 
@@ -337,16 +339,19 @@ impl ListenerGate {
         plan: &Arc<Plan>,
     ) -> Option<Accepted> {
         let listener = self.listener.as_ref()?;
-        let address = address.as_socket()?;
-        let destination = match listener.address {
-            Some(address) => address,
+        let endpoints = match (listener.local, listener.address) {
+            (Some(listener), _) => Endpoints::local(listener),
+            (None, Some(destination)) => Endpoints::new(address.as_socket()?, destination),
             // It fails only for a connection that is gone already.
-            None => socket.local_addr().ok()?.as_socket()?,
+            (None, None) => Endpoints::new(address.as_socket()?, socket.local_addr().ok()?.as_socket()?),
         };
-        let admission = Admission::new(shared, &self.load, worker, clock::now());
+        let mut admission = Admission::new(shared, &self.load, worker, clock::now());
+        if let Some((_, sessions)) = &listener.limit {
+            admission.count_at(sessions);
+        }
         Some(Accepted {
             stream: socket.into(),
-            endpoints: Endpoints::new(address, destination),
+            endpoints,
             accept_proxy: listener.accept_proxy,
             at: (Instant::now(), clock::wall()),
             frontend: self.frontend,

@@ -304,7 +304,7 @@ impl Inspection {
     fn context<'a>(&'a self, received: Option<&'a [u8]>, serving: &'a Serving) -> Context<'a> {
         Context {
             source: self.endpoints.client,
-            destination: Some(self.endpoints.destination),
+            destination: Some(self.endpoints.destination).filter(|_| self.endpoints.local.is_none()),
             received,
             complete: false,
             serving,

@@ -44,6 +44,7 @@ use mainstay_engine::serving::termination::Cause;
 
 use crate::clock;
 use crate::syslog::Syslog;
+use crate::unix_socket::Files;
 
 pub use listener::{BindError, Listeners};
 pub use listing::{Cursor, Page, SessionId, SessionInfo, SessionPhase};
@@ -62,6 +63,8 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 pub struct Proxy {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Those of listeners that are files.
+    _files: Files,
     /// When the unanswered question of [`Proxy::probe`] was asked.
     asked_at: Mutex<Option<Instant>>,
 }
@@ -113,7 +116,7 @@ pub struct ProxyLoad {
 
 impl Proxy {
     /// Starts the threads. Connections that wait in the backlogs are served from now on.
-    pub fn start(listeners: Listeners, serving: Arc<Serving>) -> io::Result<Self> {
+    pub fn start(mut listeners: Listeners, serving: Arc<Serving>) -> io::Result<Self> {
         let plan = Arc::clone(&listeners.plan);
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let workers = plan.workers.map_or(cores, usize::from).max(1);
@@ -149,7 +152,13 @@ impl Proxy {
         });
 
         // From here on an error drops `proxy`, which stops what has been started.
-        let mut proxy = Self { shared: Arc::clone(&shared), threads: Vec::new(), asked_at: Mutex::new(None) };
+        let (shared_too, asked_at) = (Arc::clone(&shared), Mutex::new(None));
+        let mut proxy = Self {
+            shared: shared_too,
+            threads: Vec::new(),
+            _files: std::mem::take(&mut listeners.files),
+            asked_at,
+        };
         for (index, receiver) in receivers.into_iter().enumerate() {
             let worker = Worker::new(index, &shared, receiver, &listeners)?;
             proxy.spawn(format!("worker {index}"), move || worker.run())?;

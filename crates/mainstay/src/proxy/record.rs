@@ -58,6 +58,8 @@ pub(super) struct Record {
 struct Attempt {
     id: ServerId,
     address: SocketAddr,
+    /// Whether it is a socket of this machine, which has no address.
+    local: bool,
     /// Where it is connected from, if a log asks for it.
     source: Option<SocketAddr>,
     load: Arc<ServerLoad>,
@@ -170,12 +172,20 @@ impl Record {
         self.server = Some(Attempt {
             id: slot.server,
             address: slot.address,
+            local: false,
             source: None,
             load: Arc::clone(&slot.load),
         });
         self.queued = Some(now.saturating_duration_since(self.accepted));
         if let Some(pool) = &self.pool {
             pool.0.last_session.set(clock);
+        }
+    }
+
+    /// Its server is connected at this address, or is a socket of this machine.
+    pub(super) fn aim(&mut self, address: SocketAddr, local: bool) {
+        if let Some(server) = &mut self.server {
+            (server.address, server.local) = (address, local);
         }
     }
 
@@ -197,7 +207,13 @@ impl Record {
             self.count_choice(&place.load);
         }
         let load = Arc::clone(&place.load);
-        self.server = Some(Attempt { id: place.server, address: place.address, source: None, load });
+        self.server = Some(Attempt {
+            id: place.server,
+            address: place.address,
+            local: place.address.ip().is_unspecified(),
+            source: None,
+            load,
+        });
     }
 
     /// As many wait for its server as may.
@@ -374,9 +390,11 @@ impl Record {
             pool: self.pool.as_ref().map(|_| scene.pool),
             server: server.map(|server| server.id),
             client: self.endpoints.client,
+            local_client: self.endpoints.local,
             destination: Some(self.endpoints.destination),
             source: server.and_then(|server| server.source),
             target: server.map(|server| server.address),
+            local_target: server.is_some_and(|server| server.local),
             accepted: self.accepted_wall,
             queued: self.queued,
             connected: self.connected,

@@ -16,6 +16,8 @@ use mainstay_engine::plan::{Frontend, Pool, ServerId};
 use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 use socket2::SockRef;
 
+use crate::dial;
+
 use super::record::Record;
 use super::relay::{End, Relay, Side};
 use super::session::Next;
@@ -38,7 +40,12 @@ impl Relaying {
     /// `first` goes to the server before anything from the client.
     pub(super) fn new(server: Side, slot: Slot, first: Vec<u8>) -> Self {
         Self {
-            watch_at: Some(server.active + WATCH_AFTER),
+            // One that is connected in its own way is watched in its own way, too.
+            watch_at: slot
+                .dial
+                .as_ref()
+                .is_none_or(|dial| dial::leaves_watching(dial))
+                .then(|| server.active + WATCH_AFTER),
             server,
             slot,
             to_server: Relay::starting_with(first),

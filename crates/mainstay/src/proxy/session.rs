@@ -18,6 +18,8 @@ use mainstay_engine::proxy_protocol;
 use mainstay_engine::serving::termination::{Cause, Stage, Termination};
 use nix::sys::epoll::EpollFlags;
 
+use crate::dial;
+
 use super::header::{self, HEADER_PATIENCE, Received};
 use super::inspection::{self, Denial, Inspection, Step, Subject};
 use super::listing::{SessionId, SessionInfo, SessionPhase};
@@ -411,8 +413,8 @@ impl Session {
             frontend: self.frontend,
             pool: self.pool,
             server,
-            client: Some(self.endpoints.client),
-            local: Some(self.endpoints.destination),
+            client: Some(self.endpoints.client).filter(|_| self.endpoints.local.is_none()),
+            local: Some(self.endpoints.destination).filter(|_| self.endpoints.local.is_none()),
             phase,
             age,
             idle: now.saturating_duration_since(active),
@@ -567,7 +569,8 @@ impl Session {
     /// Starts a connect; gives the slot back if it failed at once.
     fn connect(&mut self, slot: Slot, tools: &Tools) -> Result<(), Slot> {
         slot.load.begin_connect(tools.clock);
-        let started = socket::connect(slot.address)
+        let started = self
+            .dial(&slot)
             .and_then(|stream| tools.watch(&stream, self.key, Socket::Server).map(|()| stream));
         match started {
             Ok(server) => {
@@ -580,6 +583,17 @@ impl Session {
                 Ok(())
             }
             Err(_) => Err(slot),
+        }
+    }
+
+    fn dial(&mut self, slot: &Slot) -> std::io::Result<TcpStream> {
+        match &slot.dial {
+            None => socket::connect(slot.address),
+            Some(dial) => {
+                let address = dial.address(slot.address, self.endpoints.destination);
+                self.record.aim(address, dial.local().is_some());
+                Ok(dial::start(dial, address, Some(self.endpoints.client))?.into())
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use mainstay_engine::balance::{self, Pick};
 use mainstay_engine::endpoints::Endpoints;
-use mainstay_engine::plan::{FrontendId, Plan, PoolId, ServerId, ServerIndex};
+use mainstay_engine::plan::{Dial, FrontendId, Plan, PoolId, ServerId, ServerIndex};
 use mainstay_engine::rules::Frequency;
 use mainstay_engine::serving::rate::Rate;
 use mainstay_engine::serving::termination::Cause;
@@ -188,6 +188,7 @@ impl Shared {
                     load: Arc::clone(&chosen.load),
                     server: ServerId { pool, server },
                     address: chosen.address,
+                    dial: chosen.dial.clone(),
                 }),
                 None => Choice::None,
             },
@@ -222,8 +223,8 @@ impl Shared {
         if !fits(chosen) {
             Choice::None
         } else if view.acquire(chosen) {
-            let (load, address) = (Arc::clone(&chosen.load), chosen.address);
-            Choice::Server(Slot { shared: Arc::clone(self), load, server, address })
+            let (load, address, dial) = (Arc::clone(&chosen.load), chosen.address, chosen.dial.clone());
+            Choice::Server(Slot { shared: Arc::clone(self), load, server, address, dial })
         } else {
             Choice::Wait(Place::of(server, chosen))
         }
@@ -260,6 +261,8 @@ pub(super) struct Admission {
     frontend: Arc<FrontendLoad>,
     worker: usize,
     number: SessionId,
+    /// How many its listener has, if that has a limit of its own.
+    listener: Option<Arc<AtomicU32>>,
 }
 
 impl Admission {
@@ -277,7 +280,13 @@ impl Admission {
         shared.gate.sessions.fetch_add(1, Ordering::AcqRel);
         frontend.begin_connection(clock);
         let number = shared.counters.begin_connection(clock);
-        Self { shared: Arc::clone(shared), frontend: Arc::clone(frontend), worker, number }
+        Self { shared: Arc::clone(shared), frontend: Arc::clone(frontend), worker, number, listener: None }
+    }
+
+    /// Counts it at its listener, too, which has a limit of its own.
+    pub(super) fn count_at(&mut self, listener: &Arc<AtomicU32>) {
+        listener.fetch_add(1, Ordering::AcqRel);
+        self.listener = Some(Arc::clone(listener));
     }
 
     /// Counts it as let in by the rules of its frontend. Returns how many were let in before it.
@@ -306,6 +315,9 @@ impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(mailbox) = self.shared.mailboxes.get(self.worker) {
             mailbox.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(listener) = &self.listener {
+            listener.fetch_sub(1, Ordering::AcqRel);
         }
         self.frontend.sessions.fetch_sub(1, Ordering::AcqRel);
         self.shared.gate.sessions.fetch_sub(1, Ordering::AcqRel);
@@ -341,6 +353,8 @@ pub(super) struct Slot {
     pub(super) load: Arc<ServerLoad>,
     pub(super) server: ServerId,
     pub(super) address: SocketAddr,
+    /// How it is connected, where that is more than a connect to `address`.
+    pub(super) dial: Option<Arc<Dial>>,
 }
 
 impl Drop for Slot {

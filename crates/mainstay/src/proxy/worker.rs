@@ -112,7 +112,7 @@ impl Worker {
             let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
             epoll.add(&own.wake.descriptor, EpollEvent::new(events, WAKE))?;
         }
-        let Listeners { plan, listeners } = listeners;
+        let Listeners { plan, listeners, .. } = listeners;
         let acceptor = Acceptor::new(index, shared, plan, listeners, &epoll)?;
         let tools = Tools {
             worker: index,

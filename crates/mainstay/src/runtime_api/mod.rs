@@ -31,8 +31,9 @@ use tokio::time::timeout;
 
 use crate::control::{Command, CommandBox};
 use crate::proxy::{Proxy, ProxyLoad};
+use crate::unix_socket::Files;
 
-pub use sockets::{Files, Sockets};
+pub use sockets::Sockets;
 
 use sockets::Listener;
 

@@ -1,18 +1,17 @@
 //! The sockets of HAProxy's runtime API: bound all together at the start, or none.
 //!
-//! Owns [`Sockets`]. As with HAProxy, a path that somebody else has is taken over; at the end a file is removed only if it
-//! is still ours.
+//! Owns [`Sockets`].
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
-use mainstay_engine::plan::{Level, RuntimeApi, StatsAddress, StatsSocket};
-use nix::unistd::{Gid, Group, Uid, User, chown};
+use mainstay_engine::plan::{FileAccess, Level, LocalAddress, RuntimeApi, StatsAddress, StatsSocket};
 use socket2::{Domain, Socket, Type};
+
+use crate::dial;
+use crate::unix_socket::Files;
 
 /// Connections that wait until they are accepted.
 const BACKLOG: i32 = 64;
@@ -24,25 +23,11 @@ pub struct Sockets {
     files: Files,
 }
 
-/// The files of sockets. They go when this is dropped.
-#[derive(Debug)]
-pub struct Files(Vec<(PathBuf, u64)>);
-
 /// A bound socket.
 #[derive(Debug)]
 pub(super) enum Listener {
     Unix(UnixListener),
     Tcp(std::net::TcpListener),
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        for (path, inode) in &self.0 {
-            if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == *inode) {
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
 }
 
 impl Sockets {
@@ -51,7 +36,7 @@ impl Sockets {
     /// # Errors
     /// A sentence that names the one that cannot be bound.
     pub fn bind(plan: &RuntimeApi) -> Result<Self, String> {
-        let mut sockets = Self { listeners: Vec::new(), files: Files(Vec::new()) };
+        let mut sockets = Self { listeners: Vec::new(), files: Files::default() };
         for socket in &plan.sockets {
             let (name, bound) = match &socket.address {
                 StatsAddress::Path(path) => (path.clone(), sockets.bind_path(Path::new(path), socket)),
@@ -74,47 +59,21 @@ impl Sockets {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
-        if fs::symlink_metadata(path).is_ok_and(|metadata| !is_socket(&metadata)) {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
-        }
-        // Nobody may connect before the permissions are right: it gets its name only afterwards.
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(format!(".{}.tmp", std::process::id()));
-        let unfinished = PathBuf::from(unfinished);
-        let listener = UnixListener::bind(&unfinished)?;
-        let finish = || {
-            fs::set_permissions(&unfinished, Permissions::from_mode(socket.mode.unwrap_or(0o600)))?;
-            let owner = socket.user.as_deref().map(user).transpose()?;
-            let group = socket.group.as_deref().map(group).transpose()?;
-            if owner.is_some() || group.is_some() {
-                chown(&unfinished, owner, group)?;
-            }
-            listener.set_nonblocking(true)?;
-            let inode = fs::symlink_metadata(&unfinished)?.ino();
-            fs::rename(&unfinished, path)?;
-            Ok(inode)
+        let access = FileAccess {
+            mode: Some(socket.mode.unwrap_or(0o600)),
+            user: socket.user.clone(),
+            group: socket.group.clone(),
         };
-        match finish() {
-            Ok(inode) => {
-                self.files.0.push((path.to_owned(), inode));
-                Ok(Listener::Unix(listener))
-            }
-            Err(error) => {
-                let _ = fs::remove_file(&unfinished);
-                Err(error)
-            }
-        }
+        let socket = self.files.bind(path, &access, BACKLOG)?;
+        Ok(Listener::Unix(socket.into()))
     }
 }
 
-fn is_socket(metadata: &fs::Metadata) -> bool {
-    std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type())
-}
-
 fn bind_abstract(name: &str) -> io::Result<Listener> {
-    let listener = UnixListener::bind_addr(&UnixAddress::from_abstract_name(name)?)?;
-    listener.set_nonblocking(true)?;
-    Ok(Listener::Unix(listener))
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.bind(&dial::local_address(&LocalAddress::Abstract(name.to_owned()))?)?;
+    socket.listen(BACKLOG)?;
+    Ok(Listener::Unix(socket.into()))
 }
 
 fn bind_tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
@@ -130,24 +89,10 @@ fn bind_tcp(address: std::net::SocketAddr) -> io::Result<Listener> {
     Ok(Listener::Tcp(socket.into()))
 }
 
-/// The user of a name or a number.
-fn user(name: &str) -> io::Result<Uid> {
-    let found = || User::from_name(name).ok().flatten().map(|user| user.uid);
-    name.parse().ok().map(Uid::from_raw).or_else(found).ok_or_else(|| unknown("user", name))
-}
-
-/// The group of a name or a number.
-fn group(name: &str) -> io::Result<Gid> {
-    let found = || Group::from_name(name).ok().flatten().map(|group| group.gid);
-    name.parse().ok().map(Gid::from_raw).or_else(found).ok_or_else(|| unknown("group", name))
-}
-
-fn unknown(what: &str, name: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("there is no {what} {name}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn plan(path: &Path) -> RuntimeApi {

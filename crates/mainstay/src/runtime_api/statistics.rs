@@ -382,7 +382,9 @@ fn server(pool: &PoolStatus, server: &ServerStatus) -> Line {
     }
     let rate = server.counters.session_rate;
     line.rates(["MRP", "MMP"], [("rate", rate.now), ("rate_max", rate.max)]);
-    line.put("addr", "CGS", Value::Text(server.address.clone()));
+    let local = server.address.starts_with("unix@") || server.address.starts_with("abns@");
+    let address = if local { "unix".to_owned() } else { server.address.clone() };
+    line.put("addr", "CGS", Value::Text(address));
     checks(&mut line, server);
     line
 }

@@ -1,5 +1,6 @@
 //! mainstay beside a live HAProxy: both run the same file, with the same servers behind them.
 
+mod addresses;
 mod distribution;
 #[path = "../ports/mod.rs"]
 mod ports;

@@ -1,6 +1,6 @@
 //! The files that both are asked about, topic by topic.
 
-use crate::{balance, checks, general, language, logs, mutations, names, proxy_headers, rules};
+use crate::{addresses, balance, checks, general, language, logs, mutations, names, proxy_headers, rules};
 
 /// What is asked about one part of the language. The lines are put into files that are otherwise complete.
 pub(crate) struct Topic {
@@ -17,6 +17,7 @@ pub(crate) struct Topic {
 }
 
 const TOPICS: &[Topic] = &[
+    addresses::TOPIC,
     balance::TOPIC,
     checks::TOPIC,
     general::TOPIC,

@@ -15,8 +15,6 @@ const DISAGREEMENTS: &[(&str, &str)] = &[
     ("HTTP/1.1\\r\\nHost:", "headers behind the version work as ever; HAProxy calls them deprecated"),
     ("check\n default_backend b", "HAProxy follows the loop although it says that it ignores the line"),
     ("email-alert level", "HAProxy misses the rest of it, and mainstay sends no mail at all"),
-    ("10.0.0.2 check addr", "mainstay does not map ports"),
-    ("server m2 10.0.0.2\n", "mainstay does not map ports"),
     ("tfo id 7", "HAProxy asks for `retry-on`, and mainstay does without both"),
     ("monitor-uri", "what HAProxy ignores here is not acted on anywhere, and that is said"),
     ("stats enable", "what HAProxy ignores here is not acted on anywhere, and that is said"),

@@ -98,6 +98,16 @@ pub const RULE_ORDER: &str = "H058";
 pub const UNDEFINED_SERVER: &str = "H059";
 /// A connection is counted under what its client sends, and nothing waits for that.
 pub const UNTIMELY_KEY: &str = "H060";
+/// A source of connections that cannot be.
+pub const SOURCE: &str = "H071";
+/// A source address that would come from an HTTP header.
+pub const SOURCE_FROM_HEADER: &str = "H072";
+/// A socket of this machine whose name cannot be.
+pub const LOCAL_ADDRESS: &str = "H073";
+/// A number or limit of listeners that cannot be.
+pub const LISTENER: &str = "H074";
+/// An inherited descriptor that cannot be.
+pub const DESCRIPTOR: &str = "H095";
 /// A log variable that nobody knows.
 pub const UNKNOWN_LOG_VARIABLE: &str = "H105";
 /// A log variable that needs `mode http`.

@@ -19,9 +19,11 @@ mod resolvers;
 mod rules;
 mod sections;
 mod server;
+mod source;
 mod stats_socket;
 mod template;
 mod track;
+mod tuning;
 mod value;
 
 pub use addition::Additions;
@@ -35,6 +37,7 @@ use crate::config::haproxy::{Kind, Section, Tree, Word, codes};
 use crate::plan::log::LogHostname;
 use crate::plan::{Frontend, Pool, Resolver, RuntimeApi, ScriptUser, Table};
 
+use bind::{UnixBind, lower_unix_bind};
 use line::recognise;
 use log::GlobalLogs;
 use proxy::{Proxy, Settings};
@@ -71,7 +74,8 @@ pub struct Parts {
 pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec<Diagnostic>) -> Parts {
     let mut parts = Parts::default();
     let (authorities, logs, programs) = (Authorities::default(), GlobalLogs::default(), Programs::of(tree));
-    let mut reader = Reader { surroundings, authorities, logs, resolvers: Vec::new(), programs, diagnostics };
+    let (unix_bind, resolvers) = (UnixBind::default(), Vec::new());
+    let mut reader = Reader { surroundings, authorities, logs, unix_bind, resolvers, programs, diagnostics };
     for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
         lower_global(section, &mut parts, &mut reader);
     }
@@ -100,6 +104,7 @@ struct Reader<'a, 'b> {
     surroundings: &'a Surroundings<'a>,
     authorities: Authorities,
     logs: GlobalLogs,
+    unix_bind: UnixBind,
     /// Every `resolvers` section.
     resolvers: Vec<Resolver>,
     programs: Programs,
@@ -154,6 +159,7 @@ fn lower_global(section: &Section, parts: &mut Parts, reader: &mut Reader<'_, '_
                 Some("required") => reader.authorities.believe_anyone = false,
                 _ => line.bad_value("`ssl-server-verify` takes `none` or `required`", reader.diagnostics),
             },
+            "unix-bind" => lower_unix_bind(&line, reader),
             "stats socket" => parts.runtime_api.sockets.extend(lower_socket(&line, reader)),
             "stats timeout" => parts.runtime_api.timeout = line.time().unwrap_or_default(),
             "stats maxconn" => parts.runtime_api.maxconn = line.number().unwrap_or_default(),

@@ -48,6 +48,9 @@ pub(super) fn of_refusal(change: Option<&ServerChange>, refusal: Refusal) -> Str
         (Refusal::NoCheck, Some(ServerChange::Quiet(ServerOrder::CheckAddress(..)))) => {
             "health checks are not enabled on this server"
         }
+        (Refusal::NoAddress, _) => {
+            "Update for the current server address family is only supported through configuration file."
+        }
         (Refusal::NoCheck, _) => "Health check was not configured on this server, cannot enable.\n",
         _ => "No such server.\n",
     };

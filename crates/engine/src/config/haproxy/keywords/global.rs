@@ -155,9 +155,16 @@ pub(super) const GLOBAL: &[Keyword] = {
             Values::Anything,
             "paths in this file are relative to where mainstay was started",
         ),
+        acted_on(
+            P,
+            &["unix-bind"],
+            Values::Words(0, 64),
+            "",
+            "for `bind` to files: prefix of their paths, mode, user, uid, group and gid",
+        ),
         no_effect(
             P,
-            &["set-var", "set-var-fmt", "localpeer", "unix-bind"],
+            &["set-var", "set-var-fmt", "localpeer"],
             Values::Anything,
             "nothing here makes use of it",
         ),

@@ -3,6 +3,9 @@
 use super::{ALL, BACK, FRONT, Keyword, Values, acted_on, no_effect, not_yet, refused};
 
 const OF_HTTP: &str = "mainstay relays bytes and looks at no HTTP";
+const KEEPALIVE: &str =
+    "TCP keepalive is on for every connection; `clitcpka-…` and `srvtcpka-…` set its times";
+const PACKETS: &str = "it would only spare the kernel a packet";
 const OTHER_PROTOCOL: &str = "the check only connects, so a server that accepts connections passes it";
 
 pub(super) const OPTIONS: &[Keyword] = &[
@@ -65,11 +68,12 @@ pub(super) const OPTIONS: &[Keyword] = &[
     ),
     not_yet(BACK, &["option spop-check"], Values::Anything, OTHER_PROTOCOL),
     acted_on(BACK, &["option external-check"], Values::Nothing, "", "a check is a run of a program"),
-    no_effect(
+    no_effect(FRONT, &["option contstats"], Values::Anything, "bytes are counted as they pass"),
+    not_yet(
         FRONT,
-        &["option contstats", "option socket-stats"],
-        Values::Anything,
-        "bytes are counted as they pass",
+        &["option socket-stats"],
+        Values::Nothing,
+        "statistics have one row for all addresses of a frontend",
     ),
     acted_on(
         FRONT,
@@ -139,12 +143,9 @@ pub(super) const OPTIONS: &[Keyword] = &[
         Values::Anything,
         OF_HTTP,
     ),
-    no_effect(
-        ALL,
-        &["option tcpka", "option clitcpka", "option srvtcpka"],
-        Values::Nothing,
-        "TCP keepalive is on for every connection",
-    ),
+    no_effect(ALL, &["option tcpka"], Values::Nothing, KEEPALIVE),
+    no_effect(FRONT, &["option clitcpka"], Values::Nothing, KEEPALIVE),
+    no_effect(BACK, &["option srvtcpka"], Values::Nothing, KEEPALIVE),
     no_effect(
         ALL,
         &["option splice-auto", "option splice-request", "option splice-response"],
@@ -153,10 +154,12 @@ pub(super) const OPTIONS: &[Keyword] = &[
     ),
     no_effect(
         ALL,
-        &["option tcp-smart-accept", "option tcp-smart-connect", "option independent-streams"],
+        &["option independent-streams"],
         Values::Nothing,
-        "it tunes HAProxy's own machinery",
+        "the two directions have time-outs of their own anyway",
     ),
+    no_effect(FRONT, &["option tcp-smart-accept"], Values::Nothing, PACKETS),
+    no_effect(BACK, &["option tcp-smart-connect"], Values::Nothing, PACKETS),
     acted_on(
         BACK,
         &["option abortonclose"],
@@ -164,7 +167,13 @@ pub(super) const OPTIONS: &[Keyword] = &[
         "no",
         "a client that ends its side before a server is connected has given up, even if it has sent something",
     ),
-    not_yet(ALL, &["option nolinger"], Values::Nothing, "connections end in the orderly way"),
+    acted_on(
+        ALL,
+        &["option nolinger"],
+        Values::Nothing,
+        "no",
+        "connections are closed with a reset, which leaves nothing in the kernel and may cost the last bytes",
+    ),
     not_yet(BACK, &["option persist"], Values::Nothing, "a server that is down gets no connection"),
     refused(
         ALL,

@@ -283,18 +283,32 @@ pub(super) const PROXY: &[Keyword] = &[
         "conn-failure",
         "whether connects that failed are tried again; the rest of it is for `mode http`",
     ),
-    no_effect(
+    acted_on(
         FRONT,
-        &["clitcpka-cnt", "clitcpka-idle", "clitcpka-intvl"],
-        Values::Word,
-        "TCP keepalive is on, with mainstay's own times",
+        &["clitcpka-cnt"],
+        Values::Words(1, 64),
+        "as many as fit in 45 s",
+        "unanswered keepalive probes after which a client is dead; then these times count for all that it does not \
+         acknowledge, too",
     ),
-    no_effect(
+    acted_on(
+        FRONT,
+        &["clitcpka-idle"],
+        Values::Words(1, 64),
+        "15s",
+        "silence after which a client is probed",
+    ),
+    acted_on(FRONT, &["clitcpka-intvl"], Values::Words(1, 64), "10s", "time between probes of a client"),
+    acted_on(
         BACK,
-        &["srvtcpka-cnt", "srvtcpka-idle", "srvtcpka-intvl"],
-        Values::Word,
-        "TCP keepalive is on, with mainstay's own times",
+        &["srvtcpka-cnt"],
+        Values::Words(1, 64),
+        "as many as fit in 45 s",
+        "unanswered keepalive probes after which a server is dead; then these times count for all that it does not \
+         acknowledge, too",
     ),
+    acted_on(BACK, &["srvtcpka-idle"], Values::Words(1, 64), "15s", "silence after which a server is probed"),
+    acted_on(BACK, &["srvtcpka-intvl"], Values::Words(1, 64), "10s", "time between probes of a server"),
     not_yet(
         BACK,
         &["hash-balance-factor", "hash-preserve-affinity"],
@@ -423,12 +437,14 @@ pub(super) const PROXY: &[Keyword] = &[
         Values::Anything,
         "mainstay chooses among the servers that `server` lines name",
     ),
-    refused(
+    acted_on(
         BACK,
-        &["source", "usesrc"],
-        Values::Anything,
-        "connections to servers come from the address that the kernel chooses",
+        &["source"],
+        Values::Words(1, 64),
+        "what the kernel chooses",
+        "where connections to servers come from: an address, `usesrc` and whose address they see, `interface` and a name",
     ),
+    acted_on(BACK, &["usesrc"], Values::Anything, "", "belongs after `source` and an address"),
     refused(
         ALL,
         &["transparent"],

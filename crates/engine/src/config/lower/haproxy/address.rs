@@ -7,6 +7,7 @@ use crate::config::Surroundings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::{Word, codes};
 use crate::config::lower::haproxy::line::bad_value;
+use crate::plan::LocalAddress;
 
 /// The parts of an address, before a name is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +24,14 @@ pub(super) enum Host {
     Name(String),
 }
 
-/// Families of sockets that are not TCP over IP.
-const OTHER_FAMILIES: [&str; 14] = [
+/// The longest path of a socket: `sun_path` less its end, and room for the name it has until it is ready.
+pub(super) const PATH_BYTES: usize = 97;
+
+/// The longest name of a socket that is no file: `sun_path` less the zero byte before it.
+const NAME_BYTES: usize = 107;
+
+/// Families of sockets that mainstay has not, or not everywhere.
+const OTHER_FAMILIES: [&str; 13] = [
     "unix@",
     "abns@",
     "abnsz@",
@@ -35,11 +42,38 @@ const OTHER_FAMILIES: [&str; 14] = [
     "udp6@",
     "quic4@",
     "quic6@",
-    "uxst@",
     "rev@",
     "mptcp@",
     "rhttp@",
 ];
+
+/// The socket of this machine that `text`, (a part of) `word`, names, if it is one; `Err` is one that cannot be, which
+/// was reported.
+pub(super) fn local(
+    word: &Word,
+    text: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Result<LocalAddress, ()>> {
+    if !word.filled {
+        return None;
+    }
+    let prefixes = ["unix@", "uxst@", "stream+unix@"];
+    let path = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
+    let path = path.or(Some(text).filter(|text| text.starts_with('/')));
+    let name = ["abns@", "stream+abns@"].iter().find_map(|prefix| text.strip_prefix(prefix));
+    let (address, length, most) = match (path, name) {
+        (Some(path), _) => (LocalAddress::Path(path.to_owned()), path.len(), PATH_BYTES),
+        (None, Some(name)) => (LocalAddress::Abstract(name.to_owned()), name.len(), NAME_BYTES),
+        (None, None) => return None,
+    };
+    if (1..=most).contains(&length) {
+        return Some(Ok(address));
+    }
+    let what = if path.is_some() { "path of a socket" } else { "name of a socket" };
+    let message = format!("the {what} has 1 to {most} bytes, not {length}");
+    diagnostics.push(Diagnostic::error(codes::LOCAL_ADDRESS, word.span, message));
+    Some(Err(()))
+}
 
 /// Reads `text`, which is (a part of) `word`.
 pub(super) fn parse(word: &Word, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Written> {
@@ -51,17 +85,17 @@ pub(super) fn parse(word: &Word, text: &str, diagnostics: &mut Vec<Diagnostic>) 
             Diagnostic::error(
                 codes::REFUSED,
                 word.span,
-                format!("mainstay relays TCP over IP, which `{text}` is not"),
+                format!("mainstay cannot use `{text}` here: TCP over IP was expected"),
             )
             .label("an address and a port were expected"),
         );
         return None;
     }
     let mut wildcard = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let mut rest = text;
+    let (mut rest, mut families) = (text, None);
     for (prefix, any) in [("ipv4@", wildcard), ("tcp4@", wildcard), ("ipv6@", V6_ANY), ("tcp6@", V6_ANY)] {
         if let Some(after) = text.strip_prefix(prefix) {
-            (rest, wildcard) = (after, any);
+            (rest, wildcard, families) = (after, any, Some(any.is_ipv4()));
         }
     }
     let rest = ["ip@", "tcp@", "stream+ipv4@", "stream+ipv6@"]
@@ -84,6 +118,13 @@ pub(super) fn parse(word: &Word, text: &str, diagnostics: &mut Vec<Diagnostic>) 
         "" | "*" => Host::Address(wildcard),
         _ => host.parse().map_or_else(|_| Host::Name(host.to_owned()), Host::Address),
     };
+    if let (Host::Address(ip), Some(v4)) = (&host, families)
+        && ip.is_ipv4() != v4
+    {
+        let version = if v4 { "IPv4" } else { "IPv6" };
+        diagnostics.push(bad_value(word, &format!("an {version} address was expected")));
+        return None;
+    }
     Some(Written { host, ports })
 }
 

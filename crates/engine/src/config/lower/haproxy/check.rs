@@ -27,7 +27,8 @@ use crate::config::lower::haproxy::server::ServerLine;
 use crate::config::lower::haproxy::{Programs, Reader};
 use crate::config::source::Span;
 use crate::plan::{
-    Check, CheckKind, Connect, Dialect, ExternalCheck, ScriptUser, Step, StepAction, Steps, TlsCheck, Verify,
+    Check, CheckKind, Connect, Dialect, ExternalCheck, ScriptUser, Step, StepAction, Steps, Target, TlsCheck,
+    Verify,
 };
 
 /// What a section says about checks.
@@ -297,6 +298,10 @@ impl<'a> Rules<'a> {
             port = written.ports.map_or(port, |ports| *ports.start());
         }
         port = own.port.unwrap_or(port);
+        // A socket of this machine has no port.
+        if port == 0 && ip.is_unspecified() && matches!(server.target, Target::Local(_)) {
+            return Some(server.address);
+        }
         // The port of a server of a service comes with its address.
         if port == 0 && needs_port && !server.lookup.as_ref().is_some_and(|lookup| lookup.service) {
             reader.diagnostics.push(

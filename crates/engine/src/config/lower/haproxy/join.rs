@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::{Kind, Word, codes};
-use crate::config::lower::haproxy::bind::{Listen, settle};
+use crate::config::lower::haproxy::bind::{Listen, number, settle};
 use crate::config::lower::haproxy::check::{Patience, ProxyFacts, agent};
 use crate::config::lower::haproxy::proxy::{Given, Mode, Proxy};
 use crate::config::lower::haproxy::rules::{Names, check_inheritance, has_table, lower_rules, lower_tables};
@@ -14,7 +14,9 @@ use crate::config::lower::haproxy::track::track;
 use crate::config::lower::haproxy::{Parts, Reader};
 use crate::config::source::Span;
 use crate::limits;
-use crate::plan::{Algorithm, Bind, Frontend, FrontendRules, Outage, Pool, PoolId, PoolRules, Server};
+use crate::plan::{
+    Algorithm, Bind, Check, Frontend, FrontendRules, Outage, Pool, PoolId, PoolRules, Server, Tuning,
+};
 
 /// Shorter time-outs cut watches: an idle one hears a bookmark about once a minute, but `kubectl exec` and `logs -f`
 /// may hear nothing for as long as their user thinks.
@@ -123,16 +125,19 @@ fn lower_frontend(
     reader: &mut Reader<'_, '_>,
 ) -> Frontend {
     let settings = &proxy.settings;
+    let mut binds: Vec<Bind> = binds
+        .into_iter()
+        .map(|Listen { bind, .. }| Bind {
+            accept_proxy: bind.accept_proxy || settings.expects_header,
+            tuning: Tuning { user_timeout: bind.tuning.user_timeout, ..settings.tuning.clone() },
+            ..bind
+        })
+        .collect();
+    number(&mut binds, proxy.name.span, reader.diagnostics);
     Frontend {
         name: proxy.name.text.clone(),
         id: proxy.number,
-        binds: binds
-            .into_iter()
-            .map(|listen| Bind {
-                accept_proxy: listen.bind.accept_proxy || settings.expects_header,
-                ..listen.bind
-            })
-            .collect(),
+        binds,
         maxconn: settings.maxconn,
         backlog: settings.backlog,
         client_timeout: settings.timeouts.get("timeout client"),
@@ -154,21 +159,12 @@ fn lower_pool(proxy: &Proxy<'_>, id: u32, reader: &mut Reader<'_, '_>) -> Pool {
     let address = proxy.binds.first().map(|listen| listen.bind.address);
     let facts = ProxyFacts { name: &proxy.name.text, id, address };
     let servers = proxy.servers.iter().map(|line| {
-        let check = settings.rules.check(line, patience, facts, reader);
+        let check = settings
+            .rules
+            .check(line, patience, facts, reader)
+            .map(|check| Check { dial: line.check_dial(&settings.dial, check.address), ..check });
         let agent = agent(line, patience, reader);
-        let told = line.lookup.as_ref().is_some_and(|lookup| lookup.service);
-        if line.address.port() == 0 && !told && check.is_some() == line.parameters.check {
-            reader.diagnostics.push(
-                Diagnostic::error(
-                    codes::REFUSED,
-                    line.written,
-                    "mainstay does not connect to the port that the client connected to",
-                )
-                .label("an address without a port of its own")
-                .hint("write the server's port"),
-            );
-        }
-        Server { check, agent, ..line.server() }
+        Server { check, agent, ..line.server(&settings.dial) }
     });
     Pool {
         name: proxy.name.text.clone(),

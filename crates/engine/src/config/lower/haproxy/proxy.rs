@@ -14,11 +14,12 @@ use crate::config::lower::haproxy::log::Logs;
 use crate::config::lower::haproxy::proxy_header::expects_header;
 use crate::config::lower::haproxy::rules::is_rule;
 use crate::config::lower::haproxy::server::{Parameters, ServerLine};
+use crate::config::lower::haproxy::source::{lower_line, report_alone};
 use crate::config::lower::haproxy::template::lower_template;
-use crate::config::lower::haproxy::{Reader, balance, value};
+use crate::config::lower::haproxy::{Reader, balance, tuning, value};
 use crate::config::source::Span;
 use crate::limits;
-use crate::plan::{Algorithm, HashType};
+use crate::plan::{Algorithm, Dial, HashType, Tuning};
 
 /// A value, and where it was given.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,10 @@ pub(super) struct Settings<'a> {
     pub(super) expects_header: bool,
     pub(super) abort_on_close: bool,
     pub(super) log_checks: bool,
+    /// How its servers are connected.
+    pub(super) dial: Dial,
+    /// What the kernel is told of its clients.
+    pub(super) tuning: Tuning,
     pub(super) disabled: bool,
     pub(super) default_backend: Option<Given<&'a Word>>,
     pub(super) timeouts: Timeouts,
@@ -197,6 +202,15 @@ impl<'a> Settings<'a> {
             name if name.starts_with("timeout ") => self.timeouts.set(line, reader.diagnostics),
             "tcp-request connection" if expects_header(line, reader.diagnostics) => {
                 self.expects_header = true;
+            }
+            "source" => self.dial.source = lower_line(line, reader),
+            "usesrc" => report_alone(line, reader.diagnostics),
+            "option nolinger" => {
+                (self.dial.tuning.no_linger, self.tuning.no_linger) = (on, on);
+            }
+            name if name.starts_with("clitcpka-") => tuning::set(&mut self.tuning, line, reader.diagnostics),
+            name if name.starts_with("srvtcpka-") => {
+                tuning::set(&mut self.dial.tuning, line, reader.diagnostics);
             }
             name if is_rule(name) => self.rule_lines.push(*line),
             _ => {

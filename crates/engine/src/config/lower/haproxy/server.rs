@@ -2,7 +2,8 @@
 //!
 //! Owns what their parameters say; [`check`](super::check) makes the check, which needs the whole section.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::diagnostic::Diagnostic;
@@ -13,8 +14,11 @@ use crate::config::lower::haproxy::address::{self, Host};
 use crate::config::lower::haproxy::line::{Line, bad_value, missing, recognise_parameter};
 use crate::config::lower::haproxy::proxy_header::HeaderFlags;
 use crate::config::lower::haproxy::resolvers::Resolution;
+use crate::config::lower::haproxy::source::{lower_source, report_alone};
 use crate::config::source::Span;
-use crate::plan::{InitialState, Lookup, Observe, OnError, ProxyHeader, ProxyVersion, Server, Verify};
+use crate::plan::{
+    Dial, InitialState, Lookup, Observe, OnError, ProxyHeader, ProxyVersion, Server, Source, Target, Verify,
+};
 
 /// What `global` says about whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +56,8 @@ pub(super) struct Parameters<'a> {
     backup: bool,
     disabled: bool,
     shutdown_sessions: bool,
+    pub(super) source: Option<Source>,
+    pub(super) user_timeout: Option<Duration>,
     pub(super) resolution: Resolution<'a>,
     shutdown_backup_sessions: bool,
     pub(super) certificate: Option<&'a Word>,
@@ -75,8 +81,9 @@ pub(super) struct ServerLine<'a> {
     /// Its place in the section, from 1.
     pub(super) id: u32,
     pub(super) span: Span,
-    /// The port is 0 where none was given.
+    /// The port is 0 where none was given, and all of it is nothing for a socket of this machine.
     pub(super) address: SocketAddr,
+    pub(super) target: Target,
     /// Where the address stands.
     pub(super) written: Span,
     pub(super) lookup: Option<Lookup>,
@@ -89,7 +96,11 @@ impl<'a> Parameters<'a> {
         while !words.is_empty() {
             let (parameter, length) = recognise_parameter(Place::Server, words, reader.diagnostics);
             words = words.get(length..).unwrap_or_default();
-            if let Some(parameter) = parameter {
+            if let Some(parameter) = parameter.filter(|parameter| parameter.name == "source") {
+                let (source, length) = lower_source_of(&parameter, words, reader);
+                self.source = source;
+                words = words.get(length..).unwrap_or_default();
+            } else if let Some(parameter) = parameter {
                 self.set(&parameter, reader.diagnostics);
             }
         }
@@ -141,6 +152,8 @@ impl<'a> Parameters<'a> {
                 "required" => self.verify = Some(true),
                 _ => line.bad_value("`verify` takes `none` or `required`", diagnostics),
             },
+            "tcp-ut" => self.user_timeout = line.time().filter(|time| !time.is_zero()),
+            "usesrc" | "interface" => report_alone(line, diagnostics),
             "on-marked-down" if text == "shutdown-sessions" => self.shutdown_sessions = true,
             "on-marked-down" => line.bad_value("`on-marked-down` takes `shutdown-sessions`", diagnostics),
             _ => {
@@ -243,6 +256,13 @@ pub(super) fn in_directory(base: Option<&str>, file: &Word) -> String {
     }
 }
 
+/// What a parameter `source` says, and how many of the words `behind` it belong to it.
+fn lower_source_of(line: &Line<'_>, behind: &[Word], reader: &mut Reader<'_, '_>) -> (Option<Source>, usize) {
+    let words: Vec<Word> = line.values.iter().chain(behind).cloned().collect();
+    let (source, length) = lower_source(&words, line.span, true, reader);
+    (source, length.saturating_sub(line.values.len()))
+}
+
 fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(u64::try_from(time.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX))
 }
@@ -281,18 +301,43 @@ impl<'a> ServerLine<'a> {
     ) -> Option<Self> {
         let mut parameters = defaults.clone();
         parameters.apply(rest, reader);
-        let (address, lookup) = server_address(written, &parameters, reader)?;
+        let (address, target, lookup) = server_address(written, &parameters, reader)?;
         let written = written.span;
-        name.filled.then_some(Self { name, id: 0, span, address, written, lookup, parameters })
+        name.filled.then_some(Self { name, id: 0, span, address, target, written, lookup, parameters })
+    }
+
+    /// How it is connected, with what its section says of servers that say nothing themselves.
+    pub(super) fn dial(&self, section: &Dial) -> Dial {
+        let (own, target) = (&self.parameters, self.target.clone());
+        let mut tuning = section.tuning.clone();
+        tuning.user_timeout = own.user_timeout;
+        if matches!(target, Target::Local(_)) {
+            return Dial { target, ..Dial::default() };
+        }
+        Dial { target, source: own.source.clone().or_else(|| section.source.clone()), tuning }
+    }
+
+    /// How a check at `address` is connected. As with HAProxy, it comes from an own address, whatever servers see.
+    pub(super) fn check_dial(&self, section: &Dial, address: SocketAddr) -> Option<Arc<Dial>> {
+        let Dial { target, source, .. } = self.dial(section);
+        let target = match target {
+            Target::Local(local) if address.ip().is_unspecified() => Target::Local(local),
+            _ => Target::Address,
+        };
+        let source = source.map(|source| Source { shown: None, ..source });
+        let dial = Dial { target, source, ..Dial::default() };
+        (dial != Dial::default()).then(|| Arc::new(dial))
     }
 
     /// The server, but for its check.
-    pub(super) fn server(&self) -> Server {
+    pub(super) fn server(&self, section: &Dial) -> Server {
+        let dial = self.dial(section);
         let Parameters { weight, maxconn, minconn, maxqueue, slow_start, .. } = self.parameters;
         let (minconn, maxconn) = (minconn.filter(|least| *least > 0), maxconn.filter(|limit| *limit > 0));
         Server {
             name: self.name.text.clone(),
             address: self.address,
+            dial: Some(dial).filter(|dial| *dial != Dial::default()).map(Arc::new),
             lookup: self.lookup.clone(),
             weight: weight.unwrap_or(1),
             backup: self.parameters.backup,
@@ -318,19 +363,29 @@ impl<'a> ServerLine<'a> {
     }
 }
 
-/// The address of a server, port 0 where none is given, and where it comes from later.
+/// An address that is none.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// The address of a server, port 0 where none is given, what that means, and where the address comes from later.
 fn server_address(
     word: &Word,
     parameters: &Parameters<'_>,
     reader: &mut Reader<'_, '_>,
-) -> Option<(SocketAddr, Option<Lookup>)> {
-    // `+1000` and `-1000` count from the port that the client connected to.
-    if let Some((_, port)) = word.text.rsplit_once(':')
-        && port.strip_prefix(['+', '-']).is_some_and(|offset| offset.parse::<u16>().is_ok())
-    {
-        let host = word.text.rsplit_once(':').map_or("", |(host, _)| host);
+) -> Option<(SocketAddr, Target, Option<Lookup>)> {
+    if let Some(local) = address::local(word, &word.text, reader.diagnostics) {
+        return local.ok().map(|local| (NOWHERE, Target::Local(local), None));
+    }
+    if word.text.starts_with("fd@") {
+        reader.diagnostics.push(
+            Diagnostic::error(codes::DESCRIPTOR, word.span, "a server cannot be an inherited descriptor")
+                .label("an address was expected"),
+        );
+        return None;
+    }
+    if let Some((host, offset)) = split_offset(&word.text) {
         let bare = Word { text: host.to_owned(), ..word.clone() };
-        return server_address(&bare, parameters, reader);
+        let (address, _, lookup) = server_address(&bare, parameters, reader)?;
+        return Some((address, Target::ClientPort(offset), lookup));
     }
     let written = address::parse(word, &word.text, reader.diagnostics)?;
     if let Some(ports) = written.ports.as_ref().filter(|ports| ports.start() != ports.end()) {
@@ -338,8 +393,37 @@ fn server_address(
         reader.diagnostics.push(Diagnostic::error(codes::BAD_VALUE, word.span, message));
         return None;
     }
-    let mut lookup = None;
-    let ip = match &written.host {
+    let (ip, lookup) = server_ip(&written.host, word, parameters, reader)?;
+    let Some(port) = written.ports.map(|ports| *ports.start()) else {
+        let told = lookup.as_ref().is_some_and(|lookup| lookup.service);
+        let target = if told { Target::Address } else { Target::ClientPort(0) };
+        return Some((SocketAddr::new(ip, 0), target, lookup));
+    };
+    if port == 0 {
+        reader.diagnostics.push(bad_value(word, "port 0 is none"));
+    }
+    Some((SocketAddr::new(ip, port), Target::Address, lookup))
+}
+
+/// `+1000` and `-1000` count from the port that the client connected to, in 16 bits.
+fn split_offset(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let (digits, negative) = match port.strip_prefix('-') {
+        Some(digits) => (digits, true),
+        None => (port.strip_prefix('+')?, false),
+    };
+    let number: u32 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+    let offset = u16::try_from(number % 65_536).ok()?;
+    Some((host, if negative { offset.wrapping_neg() } else { offset }))
+}
+
+fn server_ip(
+    host: &Host,
+    word: &Word,
+    parameters: &Parameters<'_>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<(IpAddr, Option<Lookup>)> {
+    match host {
         Host::Address(ip) if ip.is_unspecified() => {
             reader.diagnostics.push(
                 Diagnostic::error(
@@ -350,19 +434,15 @@ fn server_address(
                 .label("every address")
                 .hint("write the server's address"),
             );
-            return None;
+            None
         }
         Host::Address(ip) => {
             parameters.resolution.resolver(reader);
-            *ip
+            Some((*ip, None))
         }
         Host::Name(name) => {
-            lookup = parameters.resolution.lookup(name, reader);
-            parameters.resolution.first_address(name, word, reader)?
+            let lookup = parameters.resolution.lookup(name, reader);
+            Some((parameters.resolution.first_address(name, word, reader)?, lookup))
         }
-    };
-    if let Some(port) = written.ports.as_ref().filter(|ports| *ports.start() == 0) {
-        reader.diagnostics.push(bad_value(word, &format!("port {} is none", port.start())));
     }
-    Some((SocketAddr::new(ip, written.ports.map_or(0, |ports| *ports.start())), lookup))
 }

@@ -8,12 +8,9 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Word, codes};
 use crate::config::lower::haproxy::Reader;
-use crate::config::lower::haproxy::address::{self, Host};
+use crate::config::lower::haproxy::address::{self, Host, PATH_BYTES};
 use crate::config::lower::haproxy::line::{Line, bad_value, missing, recognise_parameter};
 use crate::plan::{Level, StatsAddress, StatsSocket};
-
-/// The longest path of a socket: `sun_path` less its end, and room for the name it has until it is ready.
-const PATH_BYTES: usize = 97;
 
 /// The socket of one line.
 pub(super) fn lower_socket(line: &Line<'_>, reader: &mut Reader<'_, '_>) -> Option<StatsSocket> {
