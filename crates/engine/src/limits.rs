@@ -140,6 +140,10 @@ pub const WORDS_PER_LINE: usize = 64;
 /// Ports of one address of a `bind` line: each is a listening socket.
 pub const PORTS_PER_BIND: usize = 1_024;
 
+/// What a frontend without any `maxconn` is reckoned to hold, where `fullconn` is a tenth of that. HAProxy reckons with its
+/// descriptors; those of an ordinary service are good for this many connections.
+pub const USUAL_MAXCONN: u32 = 10_000;
+
 /// Listening addresses of one plan: each is a socket that every acceptor watches.
 pub const BINDS: usize = 4_096;
 

@@ -193,7 +193,10 @@ impl BackCounters {
 pub struct CheckStatistics {
     /// The latest result in HAProxy's words (`L4OK`), if there is one.
     pub status: Option<String>,
-    /// The status of HTTP, when there was one.
+    /// That result as a sentence (`Layer4 check passed`).
+    #[serde(default)]
+    pub sentence: String,
+    /// The status of HTTP or of a program, 0 where there could be one and is none.
     pub code: Option<u16>,
     /// How long the latest check took.
     #[serde(with = "optional_seconds")]

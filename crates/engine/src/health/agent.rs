@@ -1,6 +1,6 @@
 //! What the agent of a server says, and when it is asked (`agent-check`).
 //!
-//! Owns [`AgentHealth`] and the protocol: one line of words such as `75%`, `maxconn:30`, `drain` or `down#too hot`. What
+//! Owns [`AgentHealth`] and the protocol: one line of words such as `75%`, `maxconn:30`, `drain` or `down #too hot`. What
 //! the line asks for beside health is carried out as an order of the agent.
 
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(super) struct Said {
 /// What is known of one agent.
 #[derive(Debug)]
 pub(super) struct AgentHealth {
+    /// Whether it is asked (`enable agent`).
+    asked: bool,
     /// It said that the server does not work, and not yet otherwise.
     down: bool,
     latest: Option<(Verdict, Instant)>,
@@ -58,12 +60,37 @@ enum Schedule {
 impl AgentHealth {
     /// One that is asked for the first time at `first`.
     pub(super) const fn new(first: Instant) -> Self {
-        Self { down: false, latest: None, attempts: 0, schedule: Schedule::Waiting { until: first } }
+        Self {
+            asked: true,
+            down: false,
+            latest: None,
+            attempts: 0,
+            schedule: Schedule::Waiting { until: first },
+        }
     }
 
     /// Whether it holds the server down.
     pub(super) const fn is_down(&self) -> bool {
         self.down
+    }
+
+    /// Whether it is asked.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// Asks it from `now` on, or no more; what it said last counts on. Says whether that is news.
+    pub(super) fn set_asked(&mut self, asked: bool, now: Instant) -> bool {
+        if self.asked != asked {
+            // An answer that is on its way comes too late.
+            self.schedule = Schedule::Waiting { until: now };
+        }
+        std::mem::replace(&mut self.asked, asked) != asked
+    }
+
+    /// It is taken to have said so, until it says otherwise. Says whether that is news.
+    pub(super) fn force(&mut self, up: bool) -> bool {
+        std::mem::replace(&mut self.down, !up) == up
     }
 
     /// The latest result and when it came.
@@ -74,6 +101,7 @@ impl AgentHealth {
     /// The number of the attempt to start now, if one is due. One of which nothing was heard is over.
     pub(super) fn next_attempt(&mut self, agent: &Agent, now: Instant) -> Option<u64> {
         match self.schedule {
+            _ if !self.asked => return None,
             Schedule::Waiting { until } if until <= now => {}
             Schedule::Running { lost, .. } if lost <= now => {}
             Schedule::Waiting { .. } | Schedule::Running { .. } => return None,
@@ -119,11 +147,12 @@ impl AgentHealth {
     }
 
     /// When something is due next.
-    pub(super) const fn poll_timeout(&self) -> Deadline {
-        match self.schedule {
+    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
+        let next = match self.schedule {
             Schedule::Waiting { until } => Deadline { at: until, why: "ask an agent" },
             Schedule::Running { lost, .. } => Deadline { at: lost, why: "give up asking an agent" },
-        }
+        };
+        self.asked.then_some(next)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::Event;
 use crate::engine::Output;
+use crate::health::agent::AgentHealth;
 use crate::health::operator_event::{FrontendChange, OperatorEvent, ServerChange};
 use crate::health::order::{AdminState, By, FrontendOrder, Order, Outcome, Refusal, ServerOrder, Weight};
 use crate::health::server::ServerHealth;
@@ -296,6 +297,16 @@ fn change(
             machine.set_checks(settings, now);
             Some(ServerChange::Checks { on })
         }
+        ServerOrder::AgentHealth(up) => speak_for_agent(up, server, machine, now)?,
+        ServerOrder::Agent(on) => match machine.agent_mut() {
+            Some(agent) => agent.set_asked(on, now).then_some(ServerChange::Agent { on }),
+            None if on => return Err(Refusal::NoAgent),
+            None => None,
+        },
+        ServerOrder::AimAgent if machine.agent().is_some_and(AgentHealth::is_asked) => {
+            return Err(Refusal::FixedAgent);
+        }
+        ServerOrder::AimAgent => return Err(Refusal::NoAgent),
         ServerOrder::ShutdownSessions => Some(ServerChange::SessionsShutDown),
         ServerOrder::ShowWeight => {
             outcome = Outcome::Weight { now: settings.weight, configured: server.weight };
@@ -318,6 +329,21 @@ fn move_server(
         machine.check_again(now);
     }
     (Outcome::Moved { from, to }, (from != to).then_some(ServerChange::Address { from, to }))
+}
+
+fn speak_for_agent(
+    up: bool,
+    server: &Server,
+    machine: &mut ServerHealth,
+    now: Instant,
+) -> Result<Option<ServerChange>, Refusal> {
+    let was_usable = machine.usable();
+    let agent = machine.agent_mut().filter(|agent| agent.is_asked()).ok_or(Refusal::NoAgent)?;
+    let news = agent.force(up);
+    if was_usable != machine.usable() {
+        machine.moved(server, now);
+    }
+    Ok(news.then_some(ServerChange::AgentHealth { up }))
 }
 
 fn aim_checks(

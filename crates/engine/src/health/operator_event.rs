@@ -100,6 +100,16 @@ pub enum ServerChange {
         /// Whether it is.
         on: bool,
     },
+    /// What its agent said last no longer counts.
+    AgentHealth {
+        /// Whether it is taken to have said that the server works.
+        up: bool,
+    },
+    /// Whether its agent is asked.
+    Agent {
+        /// Whether it is.
+        on: bool,
+    },
     /// Its connections were closed.
     SessionsShutDown,
     /// It is new.
@@ -201,8 +211,15 @@ impl fmt::Display for ServerChange {
             Self::CheckAddress { to } => write!(f, "is checked at {to} from now on, as told"),
             Self::Health { health: ForcedHealth::Up } => f.write_str("is taken for healthy, as told"),
             Self::Health { health: ForcedHealth::Down } => f.write_str("is taken for broken, as told"),
+            Self::Health { health: ForcedHealth::Stopping } => {
+                f.write_str("is taken to want no new connections, as told")
+            }
             Self::Checks { on: true } => f.write_str("is checked again, as told"),
             Self::Checks { on: false } => f.write_str("is not checked any more, as told"),
+            Self::AgentHealth { up: true } => f.write_str("works, as told in place of its agent"),
+            Self::AgentHealth { up: false } => f.write_str("does not work, as told in place of its agent"),
+            Self::Agent { on: true } => f.write_str("has its agent asked again, as told"),
+            Self::Agent { on: false } => f.write_str("does not have its agent asked any more, as told"),
             Self::SessionsShutDown => f.write_str("loses its connections, which are closed"),
             Self::Added { address } => write!(f, "at {address} is added"),
             Self::Removed => f.write_str("is removed"),

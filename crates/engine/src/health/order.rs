@@ -76,6 +76,12 @@ pub enum ServerOrder {
     Health(ForcedHealth),
     /// Whether it is checked.
     Checks(bool),
+    /// What its agent is taken to have said: whether it works.
+    AgentHealth(bool),
+    /// Whether its agent is asked.
+    Agent(bool),
+    /// Where its agent is asked, or how, is to change, which it does not.
+    AimAgent,
     /// Close its connections.
     ShutdownSessions,
     /// Change nothing, and tell its weight.
@@ -99,6 +105,8 @@ pub enum ForcedHealth {
     Up,
     /// It does not.
     Down,
+    /// It works, and takes no new connections but those that belong to it.
+    Stopping,
 }
 
 /// What can be changed of a frontend.
@@ -174,6 +182,10 @@ pub enum Refusal {
     NoAddress,
     /// The server has no check.
     NoCheck,
+    /// The server has no agent, or none that is asked.
+    NoAgent,
+    /// Agents are asked where the configuration says.
+    FixedAgent,
     /// The pool has a server of this name.
     SameName,
     /// The pool has as many servers as it can.
@@ -203,6 +215,8 @@ impl fmt::Display for Refusal {
             }
             Self::NoAddress => "the server is a socket of this machine, which cannot be moved",
             Self::StaticServers => "the pool's balance algorithm takes no servers while it runs",
+            Self::NoAgent => "this server has no agent that is asked",
+            Self::FixedAgent => "agents are asked where and as the configuration says",
             Self::NoCheck => "the server has no check",
             Self::SameName => "the pool has a server of this name",
             Self::TooManyServers => "the pool has as many servers as it can have",

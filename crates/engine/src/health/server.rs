@@ -293,8 +293,8 @@ impl ServerHealth {
         Capacity {
             usable: self.usable(),
             in_service: settings.admin == AdminState::Ready
+                && !settings.out_of_service()
                 && settings.weight > 0
-                && settings.address().is_some()
                 && !server.removed,
             draining: self.draining(settings),
             weight: settings.weight,
@@ -388,7 +388,7 @@ impl ServerHealth {
             Schedule::Running { lost, .. } => Some(Deadline { at: lost, why: "give up a check" }),
         };
         let warm_up = self.warm_up.map(|warm_up| Deadline { at: warm_up.next_step, why: "slow start" });
-        let agent = self.agent.as_ref().map(AgentHealth::poll_timeout);
+        let agent = self.agent.as_ref().and_then(AgentHealth::poll_timeout);
         check.into_iter().chain(warm_up).chain(agent).min()
     }
 

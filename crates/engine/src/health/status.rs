@@ -166,6 +166,7 @@ fn statistics(check: &Check, machine: &ServerHealth) -> CheckStatistics {
     let verdict = machine.latest().map(|(verdict, _)| verdict);
     CheckStatistics {
         status: verdict.map(|verdict| verdict.status.name().to_owned()),
+        sentence: verdict.map(|verdict| verdict.status.sentence().to_owned()).unwrap_or_default(),
         code: verdict.and_then(|verdict| verdict.code),
         took: verdict.map(|verdict| verdict.took),
         detail: verdict.map(|verdict| verdict.detail.clone()).unwrap_or_default(),

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::health::check::{CheckStatus, Verdict};
+use crate::health::check::Verdict;
 use crate::plan::log::Severity;
 use crate::plan::{PoolId, ServerId};
 use crate::serving::Serving;
@@ -35,8 +35,12 @@ pub fn change(
     let server = plan.server(id)?;
     let kind = if server.backup { "Backup " } else { "" };
     let state = if up { "UP" } else { "DOWN" };
-    let mut text =
-        format!("{kind}Server {}/{} is {state}, reason: {}", pool.name, server.name, reason(verdict.status));
+    let mut text = format!(
+        "{kind}Server {}/{} is {state}, reason: {}",
+        pool.name,
+        server.name,
+        verdict.status.sentence()
+    );
     if let Some(code) = verdict.code {
         let _ = write!(text, ", code: {code}");
     }
@@ -65,26 +69,4 @@ pub fn no_server(pool: PoolId, serving: &Serving) -> Option<ServerLine> {
     let name = &serving.plan.pools.get(usize::from(pool.0))?.name;
     let text = format!("proxy {name} has no server available!");
     Some(ServerLine { pool, severity: Severity::Emergency, text })
-}
-
-/// HAProxy's words for what a check found.
-const fn reason(status: CheckStatus) -> &'static str {
-    match status {
-        CheckStatus::Sockerr => "Socket error",
-        CheckStatus::L4Ok => "Layer4 check passed",
-        CheckStatus::L4Tout => "Layer4 timeout",
-        CheckStatus::L4Con => "Layer4 connection problem",
-        CheckStatus::L6Ok => "Layer6 check passed",
-        CheckStatus::L6Tout => "Layer6 timeout",
-        CheckStatus::L6Rsp => "Layer6 invalid response",
-        CheckStatus::L7Ok => "Layer7 check passed",
-        CheckStatus::L7Tout => "Layer7 timeout",
-        CheckStatus::L7Rsp => "Layer7 invalid response",
-        CheckStatus::L7Sts => "Layer7 wrong status",
-        CheckStatus::L7Okc => "Layer7 check conditionally passed",
-        CheckStatus::Hana => "Health analyze",
-        CheckStatus::Procerr => "External check error",
-        CheckStatus::Proctout => "External check timeout",
-        CheckStatus::Procok => "External check passed",
-    }
 }

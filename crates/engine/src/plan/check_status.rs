@@ -71,4 +71,26 @@ impl CheckStatus {
             Self::Procok => "PROCOK",
         }
     }
+
+    /// HAProxy's words for it (management.txt, `check_status`).
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Sockerr => "Socket error",
+            Self::L4Ok => "Layer4 check passed",
+            Self::L4Tout => "Layer4 timeout",
+            Self::L4Con => "Layer4 connection problem",
+            Self::L6Ok => "Layer6 check passed",
+            Self::L6Tout => "Layer6 timeout",
+            Self::L6Rsp => "Layer6 invalid response",
+            Self::L7Ok => "Layer7 check passed",
+            Self::L7Tout => "Layer7 timeout",
+            Self::L7Rsp => "Layer7 invalid response",
+            Self::L7Sts => "Layer7 wrong status",
+            Self::L7Okc => "Layer7 check conditionally passed",
+            Self::Hana => "Health analyze",
+            Self::Procerr => "External check error",
+            Self::Proctout => "External check timeout",
+            Self::Procok => "External check passed",
+        }
+    }
 }

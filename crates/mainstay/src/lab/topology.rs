@@ -115,7 +115,9 @@ impl Lan {
 
 impl Drop for Lan {
     fn drop(&mut self) {
-        let mut commands: Vec<_> = self.hosts.iter().map(|host| format!("netns del {}", host.name)).collect();
+        // The cables first: with its namespace alone, the kernel takes one away later, when a new one may want its name.
+        let gone = |host: &Host| [format!("link del {}", host.name), format!("netns del {}", host.name)];
+        let mut commands: Vec<_> = self.hosts.iter().flat_map(gone).collect();
         commands.push(format!("link del {}", self.bridge));
         if let Err(error) = ip(&commands) {
             eprintln!("mainstay lab: cannot take the LAN down: {error}");

@@ -49,6 +49,19 @@ pub(super) enum ServerChange {
     Quiet(ServerOrder),
     /// Its address, and what is said of its port.
     Address(ServerOrder, PortWish),
+    /// What its agent says or is asked; it is looked whether there is one.
+    Aim(AgentPart),
+}
+
+/// What of an agent is to change, and does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AgentPart {
+    /// What it said, by a word that says nothing.
+    Word,
+    /// What it is sent.
+    Text,
+    /// Where it is asked.
+    Place,
 }
 
 /// What a command says about a port.
@@ -71,6 +84,7 @@ impl Task {
             Self::Server { pool, server, change } => {
                 let change = match change {
                     Ok(ServerChange::Quiet(order) | ServerChange::Address(order, _)) => *order,
+                    Ok(ServerChange::Aim(_)) => ServerOrder::AimAgent,
                     // Only to know whether there is such a server.
                     Err(_) => ServerOrder::ShowWeight,
                 };

@@ -394,6 +394,10 @@ fn checks(line: &mut Line, server: &ServerStatus) {
     let Some(checks) = &server.checks else { return };
     line.counters([("chkfail", checks.failed)]);
     line.seconds("downtime", "MCP", server.downtime);
+    // In maintenance there are no checks, and what they found before says nothing.
+    if server.state == "maintenance" {
+        return;
+    }
     line.put("check_rise", "CGS", Value::U32(checks.rise.into()));
     line.put("check_fall", "CGS", Value::U32(checks.fall.into()));
     line.put("check_health", "CGS", Value::U32(checks.health.into()));
@@ -410,30 +414,7 @@ fn checks(line: &mut Line, server: &ServerStatus) {
         line.put("check_duration", "MDP", Value::U64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
     }
     line.put("last_chk", "MOP", Value::Text(checks.detail.clone()));
-    line.put("check_desc", "MOP", Value::Text(description(status).to_owned()));
-}
-
-/// HAProxy's sentence for a result (management.txt, `check_status`).
-pub fn description(status: &str) -> &'static str {
-    match status {
-        "SOCKERR" => "Socket error",
-        "L4OK" => "Layer4 check passed",
-        "L4TOUT" => "Layer4 timeout",
-        "L4CON" => "Layer4 connection problem",
-        "L6OK" => "Layer6 check passed",
-        "L6TOUT" => "Layer6 timeout",
-        "L6RSP" => "Layer6 invalid response",
-        "L7OK" => "Layer7 check passed",
-        "L7OKC" => "Layer7 check conditionally passed",
-        "L7TOUT" => "Layer7 timeout",
-        "L7RSP" => "Layer7 invalid response",
-        "L7STS" => "Layer7 wrong status",
-        "HANA" => "Health analyze",
-        "PROCERR" => "External check error",
-        "PROCTOUT" => "External check timeout",
-        "PROCOK" => "External check passed",
-        _ => "",
-    }
+    line.put("check_desc", "MOP", Value::Text(checks.sentence.clone()));
 }
 
 /// HAProxy's words for the state of a server.

@@ -108,6 +108,22 @@ const SAME: &[&str] = &[
     "enable health b/s2",
     "disable agent b/s1",
     "enable agent b/s1",
+    "set server d/d1 agent",
+    "set server d/d1 agent foo",
+    "set server d/d2 agent foo",
+    "set server d/d2 agent up",
+    "set server d/d2 agent-addr 127.0.0.1",
+    "set server d/d2 agent-port 5",
+    "set server d/d1 agent down",
+    "set server d/d1 agent up",
+    "disable agent d/d1",
+    "set server d/d1 agent up",
+    "set server d/d1 agent-send x",
+    "enable agent d/d1",
+    "set server d/d1 agent up",
+    "set server d/d3 health stopping",
+    "set server d/d3 health stopping",
+    "set server d/d3 health up",
     "enable health nob/x",
     "disable frontend",
     "disable frontend nof",
@@ -250,25 +266,41 @@ backend b
 backend c
   balance source
   server c1 127.0.0.1:17601
+backend d
+  server d1 127.0.0.1:17602 agent-check agent-port 17603 agent-inter 1h
+  server d2 127.0.0.1:17602
+  server d3 127.0.0.1:17602
 ";
 
 /// A running daemon, which ends with its test.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     socket: PathBuf,
 }
 
 impl Daemon {
+    /// Starts HAProxy on `text`, which follows `global`.
+    pub(crate) fn haproxy(directory: &Path, text: &str) -> Self {
+        Self::start(directory, "haproxy", "haproxy", &["-db", "-f"], text)
+    }
+
+    /// Starts mainstay on it.
+    pub(crate) fn mainstay(directory: &Path, text: &str) -> Self {
+        let socket = directory.join("mainstay.socket").display().to_string();
+        let arguments = ["run", "--no-peer-link", "--socket", &socket, "--haproxy-cfg"];
+        Self::start(directory, "mainstay", env!("CARGO_BIN_EXE_mainstay"), &arguments, text)
+    }
+
     /// Starts `program`, whose arguments end with the file.
-    fn start(directory: &Path, name: &str, program: &str, arguments: &[&str]) -> Self {
+    fn start(directory: &Path, name: &str, program: &str, arguments: &[&str], text: &str) -> Self {
         let socket = directory.join(format!("{name}.stats"));
         let file = directory.join(format!("{name}.cfg"));
         let mut text =
-            format!("global\n  maxconn 100\n  stats socket {} level admin\n{FILE}", socket.display());
+            format!("global\n  maxconn 100\n  stats socket {} level admin\n{text}", socket.display());
         for frontend in ["F", "G", "L"] {
             text = text.replace(
-                &format!("unix@{frontend}"),
-                &format!("127.0.0.1:{}", crate::ports::free_address().port()),
+                &format!("unix@{frontend}\n"),
+                &format!("127.0.0.1:{}\n", crate::ports::free_address().port()),
             );
         }
         fs::write(&file, text).expect("a file");
@@ -283,7 +315,7 @@ impl Daemon {
         daemon
     }
 
-    fn say(&self, line: &str) -> String {
+    pub(crate) fn say(&self, line: &str) -> String {
         let mut stream = UnixStream::connect(&self.socket).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         writeln!(stream, "{line}").expect("it reads");
@@ -304,10 +336,8 @@ impl Drop for Daemon {
 fn commands_are_answered_as_haproxy_answers_them() {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("runtime-orders");
     fs::create_dir_all(&directory).expect("a directory");
-    let haproxy = Daemon::start(&directory, "haproxy", "haproxy", &["-db", "-f"]);
-    let socket = directory.join("mainstay.socket").display().to_string();
-    let arguments = ["run", "--socket", &socket, "--haproxy-cfg"];
-    let mainstay = Daemon::start(&directory, "mainstay", env!("CARGO_BIN_EXE_mainstay"), &arguments);
+    let haproxy = Daemon::haproxy(&directory, FILE);
+    let mainstay = Daemon::mainstay(&directory, FILE);
     let mut wrong = String::new();
     for line in SAME {
         let (theirs, ours) = (haproxy.say(line), mainstay.say(line));

@@ -3,22 +3,15 @@
 //! Both check servers that behave as a script says: they work, refuse, fail, ask for no new connections, fall silent, have
 //! agents and followers. After each step both have to think the same of each of them.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use mainstay::checks::Checks;
-use mainstay_engine::admin::{Reply, Request, Status};
-use mainstay_engine::{Engine, Input, Output};
-
+use crate::Directory;
 use crate::ports::free_address;
-use crate::{Directory, load};
+use crate::runtime_orders::Daemon;
 
 /// Far longer than a few checks take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -87,142 +80,25 @@ const PONG: Option<&str> = Some("+PONG\r\n");
 const UNAVAILABLE: Option<&str> = Some("HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
 const GONE: Option<&str> = Some("HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n");
 
-/// What is thought of a server: its state, and the result of the latest check with its code.
-type Opinion = (String, String, String);
-
-/// A live HAProxy.
-struct Haproxy {
-    child: Child,
-    socket: std::path::PathBuf,
-}
-
-impl Haproxy {
-    fn start(directory: &Path, text: &str) -> Self {
-        let (file, socket) = (directory.join("live.cfg"), directory.join("live.sock"));
-        let text = format!("global\n stats socket {}\n{text}", socket.display());
-        std::fs::write(&file, text).expect("a file");
-        let mut command = Command::new("haproxy");
-        command.args(["-db", "-f"]).arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { child: command.spawn().expect("haproxy is installed"), socket }
-    }
-
-    /// What it thinks of each server; nothing while it starts.
-    fn opinions(&self) -> BTreeMap<String, Opinion> {
-        let mut text = String::new();
-        if let Ok(mut stream) = UnixStream::connect(&self.socket) {
-            let _ = stream.write_all(b"show stat\n");
-            let _ = stream.read_to_string(&mut text);
-        }
-        let rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-        let servers =
-            rows.filter(|row| row.len() > 40 && !["BACKEND", "svname", "FRONTEND"].contains(&row[1]));
-        let bare = |state: &str| {
-            state
-                .split_once(' ')
-                .filter(|(_, rest)| rest.contains('/'))
-                .map_or(state.to_owned(), |(word, _)| word.to_owned())
-        };
-        let check = |text: &str| text.trim_start_matches("* ").to_owned();
-        servers.map(|row| (row[1].to_owned(), (bare(row[17]), check(row[36]), row[37].to_owned()))).collect()
-    }
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What mainstay thinks of each server, kept by a thread of its own until this is dropped.
-struct Mainstay {
-    status: Arc<Mutex<Option<Status>>>,
-    _running: Sender<Input<'static>>,
-}
-
-impl Mainstay {
-    fn start(text: &str) -> Self {
-        let plan = Arc::new(load(text).0.expect("a valid file"));
-        let status = Arc::new(Mutex::new(None));
-        let (sender, inputs) = channel::<Input<'static>>();
-        let shown = Arc::clone(&status);
-        let (finished, answered) = (sender.clone(), sender.clone());
-        std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let checks = Checks::new(
-                runtime.handle().clone(),
-                &plan,
-                move |server, attempt, verdict| {
-                    drop(finished.send(Input::CheckFinished { server, attempt, verdict }));
-                },
-                move |server, attempt, answer| {
-                    drop(answered.send(Input::AgentAnswered { server, attempt, answer }));
-                },
-            )
-            .expect("checks");
-            let began = Instant::now();
-            let now = || {
-                let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                mainstay_engine::time::Instant::from_nanos(1 + nanos)
-            };
-            let mut engine = Engine::new(Arc::clone(&plan), 1, now());
-            // The test is over long before.
-            while began.elapsed() < 10 * PATIENCE {
-                runtime.block_on(async { tokio::time::sleep(Duration::from_millis(2)).await });
-                while let Ok(input) = inputs.try_recv() {
-                    engine.handle(input, now());
-                }
-                engine.handle_timeout(now());
-                engine.handle(Input::Request { ticket: 0, request: Request::Status }, now());
-                while let Some(output) = engine.poll_output() {
-                    match output {
-                        Output::StartCheck { server, attempt, check, seen } => {
-                            checks.start(server, attempt, check, seen);
-                        }
-                        Output::AskAgent { server, attempt, agent } => {
-                            checks.ask_agent(server, attempt, agent);
-                        }
-                        Output::Reply { reply: Reply::Status(status), .. } => {
-                            *shown.lock().expect("no panic") = Some(*status);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        });
-        Self { status, _running: sender }
-    }
-
-    fn opinions(&self) -> BTreeMap<String, Opinion> {
-        let status = self.status.lock().expect("no panic");
-        let servers = status.iter().flat_map(|status| &status.pools).flat_map(|pool| &pool.servers);
-        let state = |state: &str| match state {
-            "stopping" => "NOLB".to_owned(),
-            "down (agent)" => "DOWN (agent)".to_owned(),
-            "maintenance" => "MAINT".to_owned(),
-            "drain" => "DRAIN (agent)".to_owned(),
-            other => other.split(',').next().unwrap_or_default().to_uppercase(),
-        };
-        let check = |server: &mainstay_engine::admin::ServerStatus| {
-            // HAProxy shows no check while there is none.
-            let checks = server.checks.as_ref().filter(|_| server.state != "maintenance");
-            let name = checks.and_then(|checks| checks.status.clone()).unwrap_or_default();
-            (name, checks.and_then(|checks| checks.code).map_or_else(String::new, |code| code.to_string()))
-        };
-        servers
-            .map(|server| {
-                let (name, code) = check(server);
-                (server.name.clone(), (state(&server.state), name, code))
-            })
-            .collect()
-    }
+/// What is thought of each server, as `show stat` tells it: its name, state, result of the latest check and its code.
+fn opinions(daemon: &Daemon) -> Vec<String> {
+    let text = daemon.say("show stat");
+    let rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let servers = rows.filter(|row| row.len() > 40 && !["BACKEND", "svname", "FRONTEND"].contains(&row[1]));
+    let opinion = |row: Vec<&str>| {
+        // Without how far it is on its way to another state: `UP 1/3`.
+        let state =
+            row[17].split_once(' ').filter(|(_, rest)| rest.contains('/')).map_or(row[17], |(word, _)| word);
+        let check = row[36].trim_start_matches("* ");
+        format!("{}: {state} {check} {}", row[1], row[37]).trim_end().to_owned()
+    };
+    servers.map(opinion).collect()
 }
 
 /// Both of them at work on one file.
 struct Both {
-    haproxy: Haproxy,
-    mainstay: Mainstay,
+    haproxy: Daemon,
+    mainstay: Daemon,
 }
 
 impl Both {
@@ -230,14 +106,8 @@ impl Both {
     fn expect(&self, step: &str, expected: &[&str]) {
         let began = Instant::now();
         loop {
-            let (theirs, ours) = (self.haproxy.opinions(), self.mainstay.opinions());
-            let so = |opinions: &BTreeMap<String, Opinion>| {
-                let said = |(name, (state, check, code)): (&String, &Opinion)| {
-                    format!("{name}: {state} {check} {code}").trim_end().to_owned()
-                };
-                let said: Vec<String> = opinions.iter().map(said).collect();
-                expected.iter().all(|wanted| said.iter().any(|said| said == wanted))
-            };
+            let (theirs, ours) = (opinions(&self.haproxy), opinions(&self.mainstay));
+            let so = |said: &[String]| expected.iter().all(|wanted| said.iter().any(|said| said == wanted));
             if so(&theirs) && so(&ours) {
                 return;
             }
@@ -255,6 +125,7 @@ fn configuration(api: SocketAddr, line: SocketAddr, hot: SocketAddr, agent: u16)
     format!(
         "defaults\n mode tcp\n timeout connect 2s\n timeout client 5h\n timeout server 5h\n timeout check 2s\n \
          default-server inter 200ms fastinter 100ms downinter 150ms\n\
+         frontend f\n bind unix@F\n default_backend b\n\
          backend b\n option httpchk GET /readyz\n http-check disable-on-404\n \
          server api {api} check rise 2 fall 3\n server follower {api} track api\n\
          backend c\n option tcp-check\n tcp-check send PING\\r\\n\n tcp-check expect string +PONG\n \
@@ -273,7 +144,10 @@ fn servers_go_up_and_down_as_with_a_live_haproxy() {
     line.set(PONG);
     hot.set(Some(""));
     agent.set(Some("up\n "));
-    let both = Both { haproxy: Haproxy::start(&directory.0, &text), mainstay: Mainstay::start(&text) };
+    let both = Both {
+        haproxy: Daemon::haproxy(&directory.0, &text),
+        mainstay: Daemon::mainstay(&directory.0, &text),
+    };
     both.expect("all work", &all_work);
     api.set(GONE);
     both.expect("it asks for no new connections", &["api: NOLB L7OKC 404"]);

@@ -57,12 +57,17 @@ impl ServerHealth {
         let was_usable = self.state.usable();
         let state = match (self.state, health) {
             (State::Maintenance, _) => return false,
+            (state, ForcedHealth::Stopping) if state.usable() => {
+                return !std::mem::replace(&mut self.stopping, true);
+            }
+            (_, ForcedHealth::Stopping) => return false,
             (_, ForcedHealth::Up) if self.schedule == Schedule::Never => State::Unchecked,
             (_, ForcedHealth::Up) => State::Up { failed: 0 },
             (_, ForcedHealth::Down) => State::Down { passed: 0 },
         };
+        let was_stopping = std::mem::take(&mut self.stopping);
         if self.state == state {
-            return false;
+            return was_stopping;
         }
         self.state = state;
         if was_usable != state.usable() {

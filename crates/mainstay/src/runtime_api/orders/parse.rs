@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mainstay_engine::health::order::{AdminState, ForcedHealth, FrontendOrder, Order, ServerOrder, Weight};
 
-use super::{PortWish, ServerChange, Task, frontend};
+use super::{AgentPart, PortWish, ServerChange, Task, frontend};
 use crate::proxy::SessionId;
 
 type Parsed = Result<Task, String>;
@@ -107,11 +107,11 @@ pub(in super::super) fn enable_health(words: &[&str]) -> Parsed {
 }
 
 pub(in super::super) fn disable_agent(words: &[&str]) -> Parsed {
-    server(words, refuse(""))
+    server(words, quiet(ServerOrder::Agent(false)))
 }
 
 pub(in super::super) fn enable_agent(words: &[&str]) -> Parsed {
-    server(words, refuse("Agent was not configured on this server, cannot enable.\n"))
+    server(words, quiet(ServerOrder::Agent(true)))
 }
 
 pub(in super::super) fn disable_frontend(words: &[&str]) -> Parsed {
@@ -203,14 +203,20 @@ pub(in super::super) fn set_server(words: &[&str]) -> Parsed {
         "health" => match value {
             "up" => quiet(ServerOrder::Health(ForcedHealth::Up)),
             "down" => quiet(ServerOrder::Health(ForcedHealth::Down)),
+            "stopping" => quiet(ServerOrder::Health(ForcedHealth::Stopping)),
             _ => refuse("'set server <srv> health' expects 'up', 'stopping', or 'down'.\n"),
         },
         "addr" => address(words.get(2..).unwrap_or_default()),
         "check-addr" => check_address(words.get(2..).unwrap_or_default()),
         "check-port" if value.is_empty() => refuse("set server <b>/<s> check-port requires a port.\n"),
         "check-port" => port(value).and_then(|port| quiet(ServerOrder::CheckAddress(None, Some(port)))),
-        "agent" | "agent-send" => refuse("agent checks are not enabled on this server.\n"),
-        "agent-addr" | "agent-port" => refuse("agent checks are not enabled on this server"),
+        "agent" => match value {
+            "up" => quiet(ServerOrder::AgentHealth(true)),
+            "down" => quiet(ServerOrder::AgentHealth(false)),
+            _ => Ok(ServerChange::Aim(AgentPart::Word)),
+        },
+        "agent-send" => Ok(ServerChange::Aim(AgentPart::Text)),
+        "agent-addr" | "agent-port" => Ok(ServerChange::Aim(AgentPart::Place)),
         "fqdn" if value.is_empty() => refuse("set server <b>/<s> fqdn requires a FQDN.\n"),
         "fqdn" => refuse("set server <b>/<s> fqdn failed because no resolution is configured.\n"),
         "ssl" => refuse("'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n"),

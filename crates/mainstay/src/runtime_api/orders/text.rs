@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mainstay_engine::health::order::{FrontendOrder, Outcome, Refusal, ServerOrder};
 
-use super::{PortWish, ServerChange};
+use super::{AgentPart, PortWish, ServerChange};
 
 /// A server was changed, or was so already.
 pub(super) fn of_change(change: &ServerChange, outcome: Outcome) -> String {
@@ -48,6 +48,17 @@ pub(super) fn of_refusal(change: Option<&ServerChange>, refusal: Refusal) -> Str
         (Refusal::NoCheck, Some(ServerChange::Quiet(ServerOrder::CheckAddress(..)))) => {
             "health checks are not enabled on this server"
         }
+        (Refusal::NoAgent, Some(ServerChange::Quiet(ServerOrder::Agent(_)))) => {
+            "Agent was not configured on this server, cannot enable.\n"
+        }
+        (Refusal::NoAgent, Some(ServerChange::Aim(AgentPart::Place))) => {
+            "agent checks are not enabled on this server"
+        }
+        (Refusal::NoAgent, _) => "agent checks are not enabled on this server.\n",
+        (Refusal::FixedAgent, Some(ServerChange::Aim(AgentPart::Word))) => {
+            "'set server <srv> agent' expects 'up' or 'down'.\n"
+        }
+        (Refusal::FixedAgent, _) => "mainstay asks an agent where and as its configuration says.\n",
         (Refusal::NoAddress, _) => {
             "Update for the current server address family is only supported through configuration file."
         }

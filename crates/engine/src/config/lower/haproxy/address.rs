@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use crate::config::Surroundings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::{Word, codes};
+use crate::config::lower::haproxy::Reader;
 use crate::config::lower::haproxy::line::bad_value;
 use crate::plan::LocalAddress;
 
@@ -148,6 +149,18 @@ fn ports(text: &str) -> Option<RangeInclusive<u16>> {
         None => port(text).map(|port| port..=port),
         Some((low, high)) => Some(port(low)?..=port(high)?).filter(|range| !range.is_empty()),
     }
+}
+
+/// Reads `text`, which is (a part of) `word`, and looks its name up if it is one; what is wrong is reported.
+pub(super) fn resolved(word: &Word, text: &str, reader: &mut Reader<'_, '_>) -> Option<(IpAddr, Written)> {
+    let written = parse(word, text, reader.diagnostics)?;
+    let ip = match &written.host {
+        Host::Address(ip) => *ip,
+        Host::Name(name) => resolve(name, word, reader.surroundings, reader.diagnostics)
+            .map_err(|diagnostic| reader.diagnostics.push(*diagnostic))
+            .ok()?,
+    };
+    Some((ip, written))
 }
 
 /// The address of a name, or why there is none.

@@ -8,7 +8,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Word, codes};
 use crate::config::lower::haproxy::Reader;
-use crate::config::lower::haproxy::address::{self, Host};
+use crate::config::lower::haproxy::address;
 use crate::config::lower::haproxy::line::{Line, bad_value, recognise_parameter};
 use crate::config::source::Span;
 use crate::limits;
@@ -181,18 +181,7 @@ fn lower_address(
         };
         return elsewhere.ok().map(listen).into_iter().collect();
     }
-    let Some(written) = address::parse(word, text, reader.diagnostics) else { return Vec::new() };
-    let ip = match &written.host {
-        Host::Address(ip) => Ok(*ip),
-        Host::Name(name) => address::resolve(name, word, reader.surroundings, reader.diagnostics),
-    };
-    let ip = match ip {
-        Ok(ip) => ip,
-        Err(diagnostic) => {
-            reader.diagnostics.push(*diagnostic);
-            return Vec::new();
-        }
-    };
+    let Some((ip, written)) = address::resolved(word, text, reader) else { return Vec::new() };
     let Some(ports) = written.ports.filter(|ports| *ports.start() > 0) else {
         reader.diagnostics.push(
             Diagnostic::error(codes::BAD_VALUE, word.span, format!("`{text}` names no port to listen on"))

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::{Word, codes};
-use crate::config::lower::haproxy::address::{self, Host, Written};
+use crate::config::lower::haproxy::address;
 use crate::config::lower::haproxy::check::bytes::{is_format, of_digits};
 use crate::config::lower::haproxy::check::connect::ConnectLine;
 use crate::config::lower::haproxy::check::ruleset::{Draft, Ruleset, What};
@@ -241,7 +241,9 @@ impl<'a> Rules<'a> {
             return None;
         }
         let implied = ConnectLine::implied();
-        let needs_port = plain || drafts.iter().any(|draft| matches!(&draft.what, What::Connect(line) if line.port.is_none() && line.address.is_none()));
+        let by_default = |line: &ConnectLine<'_>| line.port.is_none() && line.address.is_none();
+        let needs_port = plain
+            || drafts.iter().any(|draft| matches!(&draft.what, What::Connect(line) if by_default(line)));
         let address = self.address(server, needs_port, reader)?;
         let base = reader.authorities.base.clone();
         let tls = |line: &ConnectLine<'_>| tls_of(line, server, &verify, base.as_deref());
@@ -293,7 +295,7 @@ impl<'a> Rules<'a> {
         let own = &server.parameters;
         let (mut ip, mut port) = (server.address.ip(), server.address.port());
         if let Some(word) = own.address {
-            let (other, written) = resolve(word, reader)?;
+            let (other, written) = address::resolved(word, &word.text, reader)?;
             ip = other;
             port = written.ports.map_or(port, |ports| *ports.start());
         }
@@ -355,7 +357,7 @@ fn step<'a>(
             let tls = tls(&line);
             let (mut ip, mut port) = (None, line.port);
             if let Some(word) = line.address {
-                let (other, written) = resolve(word, reader)?;
+                let (other, written) = address::resolved(word, &word.text, reader)?;
                 ip = Some(other);
                 port = port.or(written.ports.map(|ports| *ports.start()));
             }
@@ -368,21 +370,6 @@ fn step<'a>(
         What::Comment => return None,
     };
     Some(Step { number, action, comment })
-}
-
-fn resolve(word: &Word, reader: &mut Reader<'_, '_>) -> Option<(std::net::IpAddr, Written)> {
-    let written = address::parse(word, &word.text, reader.diagnostics)?;
-    let ip = match &written.host {
-        Host::Address(ip) => *ip,
-        Host::Name(name) => match address::resolve(name, word, reader.surroundings, reader.diagnostics) {
-            Ok(ip) => ip,
-            Err(diagnostic) => {
-                reader.diagnostics.push(*diagnostic);
-                return None;
-            }
-        },
-    };
-    Some((ip, written))
 }
 
 /// Puts in when and how often.

@@ -79,7 +79,9 @@ pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader
 
 /// A pool of which nothing else was said is full with a tenth of the connections that may come to it, as in HAProxy.
 fn fill(parts: &mut Parts) {
-    let limit = |frontend: &Frontend| frontend.maxconn.unwrap_or(parts.maxconn);
+    // 0 is as many as there are descriptors for, which nobody knows here.
+    let all = if parts.maxconn == 0 { limits::USUAL_MAXCONN } else { parts.maxconn };
+    let limit = |frontend: &Frontend| frontend.maxconn.unwrap_or(all);
     for (id, pool) in (0..).map(PoolId).zip(&mut parts.pools).filter(|(_, pool)| pool.fullconn == 0) {
         let leads = |frontend: &&Frontend| {
             frontend.pool == Some(id) || frontend.rules.switches.iter().any(|switch| switch.pool == Some(id))

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::{Word, codes};
 use crate::config::lower::haproxy::Reader;
-use crate::config::lower::haproxy::address::{self, Host};
+use crate::config::lower::haproxy::address;
 use crate::config::lower::haproxy::line::{Line, bad_value, missing};
 use crate::config::source::Span;
 use crate::plan::{ShownSource, Source};
@@ -131,16 +131,6 @@ fn read(word: &Word, reader: &mut Reader<'_, '_>) -> Option<(std::net::IpAddr, O
         reader.diagnostics.push(bad_value(word, "an address was expected").hint("write `[::]`"));
         return None;
     }
-    let written = address::parse(word, &word.text, reader.diagnostics)?;
-    let ip = match &written.host {
-        Host::Address(ip) => *ip,
-        Host::Name(name) => match address::resolve(name, word, reader.surroundings, reader.diagnostics) {
-            Ok(ip) => ip,
-            Err(diagnostic) => {
-                reader.diagnostics.push(*diagnostic);
-                return None;
-            }
-        },
-    };
+    let (ip, written) = address::resolved(word, &word.text, reader)?;
     Some((ip, written.ports))
 }

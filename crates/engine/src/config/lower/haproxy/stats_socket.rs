@@ -8,7 +8,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::keywords::Place;
 use crate::config::haproxy::{Word, codes};
 use crate::config::lower::haproxy::Reader;
-use crate::config::lower::haproxy::address::{self, Host, PATH_BYTES};
+use crate::config::lower::haproxy::address::{self, PATH_BYTES};
 use crate::config::lower::haproxy::line::{Line, bad_value, missing, recognise_parameter};
 use crate::plan::{Level, StatsAddress, StatsSocket};
 
@@ -76,17 +76,7 @@ fn read_address(word: &Word, reader: &mut Reader<'_, '_>) -> Option<StatsAddress
         }
         return Some(StatsAddress::Path(path.to_owned()));
     }
-    let written = address::parse(word, text, reader.diagnostics)?;
-    let ip = match &written.host {
-        Host::Address(ip) => *ip,
-        Host::Name(name) => match address::resolve(name, word, reader.surroundings, reader.diagnostics) {
-            Ok(ip) => ip,
-            Err(diagnostic) => {
-                reader.diagnostics.push(*diagnostic);
-                return None;
-            }
-        },
-    };
+    let (ip, written) = address::resolved(word, text, reader)?;
     match written.ports {
         Some(ports) if *ports.start() > 0 && ports.start() == ports.end() => {
             Some(StatsAddress::Tcp(SocketAddr::new(ip, *ports.start())))

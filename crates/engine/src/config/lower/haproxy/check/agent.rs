@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::codes;
 use crate::config::lower::haproxy::Reader;
-use crate::config::lower::haproxy::check::{Patience, resolve};
+use crate::config::lower::haproxy::address;
+use crate::config::lower::haproxy::check::Patience;
 use crate::config::lower::haproxy::server::ServerLine;
 use crate::plan::Agent;
 
@@ -26,7 +27,7 @@ pub(in crate::config::lower::haproxy) fn agent(
         return None;
     };
     let ip = match own.agent_address {
-        Some(word) => resolve(word, reader)?.0,
+        Some(word) => address::resolved(word, &word.text, reader)?.0,
         None => server.address.ip(),
     };
     let usual = own.interval.unwrap_or(Duration::from_secs(2));
