@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::counters::{BackCounters, CheckStatistics, FrontendCounters, RateStatus, TimeStatus};
-use crate::health::order::{Order, Outcome, Refusal};
+pub use self::counters::{
+    AgentStatistics, BackCounters, CheckStatistics, FrontendCounters, RateStatus, TimeStatus,
+};
+use crate::health::order::{AdminState, Order, Outcome, Refusal};
 use crate::peers::view::View;
 
 /// What an operator can ask a running daemon.
@@ -364,8 +366,15 @@ pub struct ServerStatus {
     pub id: u32,
     /// Where it listens.
     pub address: String,
-    /// `up`, `up, going down`, `stopping`, `down`, `down (agent)`, `down, going up`, `no check`, `drain` or `maintenance`.
+    /// `up`, `up, going down`, `stopping`, `down`, `down (agent)`, `down, going up`, `no check`, `drain`, `maintenance` or
+    /// `maintenance (via POOL/SERVER)`.
     pub state: String,
+    /// What an operator or its agent wants of it.
+    #[serde(default)]
+    pub admin: AdminState,
+    /// The server whose health is also its own (`track`), as `pool/server`.
+    #[serde(default)]
+    pub tracks: Option<String>,
     /// How long it has been up or down.
     #[serde(with = "seconds")]
     pub since: Duration,
@@ -374,6 +383,9 @@ pub struct ServerStatus {
     /// The latest answer of its agent, likewise.
     #[serde(default)]
     pub agent: Option<String>,
+    /// What its agent said, if it is asked.
+    #[serde(default)]
+    pub agent_checks: Option<AgentStatistics>,
     /// How long ago that check ended.
     #[serde(with = "optional_seconds")]
     pub checked: Option<Duration>,

@@ -212,3 +212,21 @@ pub struct CheckStatistics {
     /// Checks that failed while the server was up.
     pub failed: u64,
 }
+
+/// What the agent of a server said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatistics {
+    /// The latest result in HAProxy's words (`L7STS`), if there is one.
+    pub status: Option<String>,
+    /// That result as a sentence.
+    pub sentence: String,
+    /// Whether HAProxy shows a code with it, which is always 0.
+    pub has_code: bool,
+    /// How long asking took.
+    #[serde(with = "optional_seconds")]
+    pub took: Option<Duration>,
+    /// What it said, or what went wrong.
+    pub detail: String,
+    /// Whether it lets the server work.
+    pub up: bool,
+}

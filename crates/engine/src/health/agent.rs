@@ -141,7 +141,11 @@ impl AgentHealth {
         };
         let before = self.down;
         self.down = said.health.as_ref().map_or(before, |(up, _)| !up);
-        let status = if self.down { CheckStatus::L7Sts } else { CheckStatus::L7Ok };
+        let status = match said.health {
+            Some((true, _)) => CheckStatus::L7Ok,
+            Some((false, _)) => CheckStatus::L7Sts,
+            None => CheckStatus::Checked,
+        };
         self.latest = Some((Verdict { status, code: None, detail: said.detail(), took }, now));
         Some((said, before != self.down))
     }

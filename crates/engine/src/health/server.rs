@@ -197,11 +197,6 @@ impl ServerHealth {
         self.stopping
     }
 
-    /// Whether it tracks another server.
-    pub(super) const fn is_led(&self) -> bool {
-        self.led.is_some()
-    }
-
     pub(super) const fn agent(&self) -> Option<&AgentHealth> {
         self.agent.as_ref()
     }
@@ -340,12 +335,8 @@ impl ServerHealth {
                 self.since = now;
                 self.warm_up = None;
             }
-            Change::Nothing
-            | Change::GoingDown(_)
-            | Change::GoingUp(_)
-            | Change::Stopping
-            | Change::Running
-            | Change::Unable => {}
+            Change::Stopping | Change::Running => self.since = now,
+            Change::Nothing | Change::GoingDown(_) | Change::GoingUp(_) | Change::Unable => {}
         }
         let interval = jitter.spread(self.interval(check));
         self.schedule = Schedule::Waiting { until: (started + interval).max(now) };

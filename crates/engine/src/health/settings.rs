@@ -5,15 +5,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::{Check, Server};
 
 /// What an operator wants of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdminState {
     /// It takes connections if it works.
+    #[default]
     Ready,
     /// It takes no new connections but those that belong to it; it is checked as before.
     Drain,

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::admin::{
-    BackCounters, CheckStatistics, FrontendCounters, FrontendStatus, PoolStatus, ServerStatus,
+    AgentStatistics, BackCounters, CheckStatistics, FrontendCounters, FrontendStatus, PoolStatus,
+    ServerStatus,
 };
 use crate::health::agent::AgentHealth;
 use crate::health::closing::Closing;
@@ -29,15 +30,11 @@ pub struct CheckedServer {
 impl Health {
     /// Every server that is checked and not in maintenance.
     pub fn checked_servers(&self) -> impl Iterator<Item = CheckedServer> {
-        let name = |(id, server): (ServerId, &Server)| {
-            let pool = self.plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
-            format!("{pool}/{}", server.name)
-        };
         let checked = self
             .servers()
             .filter(|(.., machine)| !matches!(machine.state(), State::Maintenance | State::Unchecked));
-        checked.map(move |(id, server, machine)| CheckedServer {
-            name: name((id, server)),
+        checked.map(|(id, _, machine)| CheckedServer {
+            name: self.name_of(id),
             usable: machine.usable(),
             proven: matches!(machine.state(), State::Up { .. }),
         })
@@ -107,10 +104,40 @@ impl Health {
                 .filter(|(((_, server), _), _)| !server.removed)
                 .map(|(((id, server), known), view)| ServerStatus {
                     closing: closing(id),
+                    state: self.state_of(server, known.0, known.1.admin),
+                    tracks: server.track.map(|leader| self.name_of(leader)),
                     ..server_status((id, server), known, view, now)
                 })
                 .collect(),
         }
+    }
+
+    /// The word for the state of a server. One that tracks another shows that one's, unless something of its own counts
+    /// for more.
+    fn state_of(&self, server: &Server, machine: &ServerHealth, admin: AdminState) -> String {
+        let own = own_state(machine, admin);
+        let leader = server.track.and_then(|id| {
+            let health = self.pools.get(usize::from(id.pool.0))?;
+            let index = usize::from(id.server.0);
+            let machine = health.servers.get(index)?;
+            // A chain of a plan has an end.
+            Some((id, self.state_of(self.plan.server(id)?, machine, health.settings.get(index)?.admin)))
+        });
+        match leader {
+            Some((id, state)) if state.starts_with("maintenance") => {
+                format!("maintenance (via {})", self.name_of(id))
+            }
+            Some((_, state)) if own != "maintenance" && (own != "drain" || state.starts_with("down")) => {
+                state
+            }
+            _ => own.to_owned(),
+        }
+    }
+
+    /// `pool/server`.
+    fn name_of(&self, id: ServerId) -> String {
+        let pool = self.plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
+        format!("{pool}/{}", self.plan.server(id).map_or("", |server| &server.name))
     }
 }
 
@@ -129,10 +156,13 @@ fn server_status(
             (None, Some(address)) => address.to_string(),
             (None, None) => "unknown".to_owned(),
         },
-        state: name_of(machine, settings.admin).to_owned(),
+        state: String::new(),
+        admin: settings.admin,
+        tracks: None,
         since: now.since(machine.since()),
         check: machine.latest().map(|(verdict, _)| verdict.to_string()),
         agent: machine.agent().and_then(AgentHealth::latest).map(|(verdict, _)| verdict.to_string()),
+        agent_checks: machine.agent().filter(|agent| agent.is_asked()).map(agent_statistics),
         checked: machine.latest().map(|&(_, at)| now.since(at)),
         checks: settings
             .check
@@ -190,18 +220,23 @@ const fn frontend_state(state: FrontendState) -> &'static str {
     }
 }
 
-fn name_of(machine: &ServerHealth, admin: AdminState) -> &'static str {
+fn agent_statistics(agent: &AgentHealth) -> AgentStatistics {
+    let verdict = agent.latest().map(|(verdict, _)| verdict);
+    AgentStatistics {
+        status: verdict.map(|verdict| verdict.status.name().to_owned()),
+        sentence: verdict.map(|verdict| verdict.status.sentence().to_owned()).unwrap_or_default(),
+        has_code: verdict.is_some_and(|verdict| verdict.status.has_code()),
+        took: verdict.map(|verdict| verdict.took),
+        detail: verdict.map(|verdict| verdict.detail.clone()).unwrap_or_default(),
+        up: !agent.is_down(),
+    }
+}
+
+fn own_state(machine: &ServerHealth, admin: AdminState) -> &'static str {
     match state_name(machine.state(), admin) {
         "maintenance" => "maintenance",
-        "no check" if machine.is_led() => {
-            if machine.usable() {
-                "up"
-            } else {
-                "down"
-            }
-        }
         _ if machine.agent().is_some_and(AgentHealth::is_down) && machine.state().usable() => "down (agent)",
-        "up" | "up, going down" if machine.stopping() => "stopping",
+        "up" | "up, going down" | "no check" if machine.stopping() => "stopping",
         name => name,
     }
 }

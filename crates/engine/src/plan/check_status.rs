@@ -37,6 +37,8 @@ pub enum CheckStatus {
     Proctout,
     /// The program of an external check found nothing wrong.
     Procok,
+    /// An agent said nothing about health.
+    Checked,
 }
 
 impl CheckStatus {
@@ -69,6 +71,7 @@ impl CheckStatus {
             Self::Procerr => "PROCERR",
             Self::Proctout => "PROCTOUT",
             Self::Procok => "PROCOK",
+            Self::Checked => "CHECKED",
         }
     }
 
@@ -91,6 +94,7 @@ impl CheckStatus {
             Self::Procerr => "External check error",
             Self::Proctout => "External check timeout",
             Self::Procok => "External check passed",
+            Self::Checked => "No status change",
         }
     }
 }

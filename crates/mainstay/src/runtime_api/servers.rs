@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use mainstay_engine::admin::{PoolStatus, ServerStatus};
+use mainstay_engine::health::order::AdminState;
 
 use super::Ask;
 
@@ -26,12 +27,14 @@ pub(super) fn states(ask: &Ask, arguments: &[&str]) -> String {
         Ok(pools) => pools,
         Err(sentence) => return sentence,
     };
+    let all = ask.status.as_ref().map_or(&[][..], |status| &status.pools);
     for (pool, server) in pools.iter().flat_map(|pool| pool.servers.iter().map(move |server| (pool, server)))
     {
         let (address, port) = address(server);
         let checks = server.checks.as_ref();
         // HAProxy's numbers of results start with two that no check has had: unknown, and none yet.
-        let result = checks.and_then(|checks| checks.status.as_deref()).map_or((1, 0), result);
+        let latest = server.check.as_deref().and_then(|check| check.split(['/', ' ']).next());
+        let result = latest.map_or((1, 0), result);
         let _ = writeln!(
             text,
             "{} {} {} {} {address} {} {} {} {} {} {} {} {} {} 0 0 0 - {port} - 0 0 - - 0",
@@ -40,7 +43,7 @@ pub(super) fn states(ask: &Ask, arguments: &[&str]) -> String {
             server.id,
             server.name,
             operational_state(server),
-            administrative_state(server),
+            administrative_state(all, server),
             server.weight,
             server.initial_weight,
             server.since.as_secs(),
@@ -92,24 +95,38 @@ fn address(server: &ServerStatus) -> (String, u16) {
 
 /// HAProxy's number of the state that checks found: 0 down, 2 up.
 fn operational_state(server: &ServerStatus) -> u8 {
-    if server.state.starts_with("down") || server.state == "maintenance" { 0 } else { 2 }
+    match server.state.as_str() {
+        state if state.starts_with("down") || state.starts_with("maintenance") => 0,
+        "stopping" => 3,
+        _ => 2,
+    }
 }
 
-/// HAProxy's bits of the state that operators set: 1 maintenance, 8 drain.
-fn administrative_state(server: &ServerStatus) -> u8 {
-    match server.state.as_str() {
-        "maintenance" => 1,
-        "drain" => 8,
-        _ => 0,
-    }
+/// HAProxy's bits of what operators want: 1 maintenance, 8 drain; and, of the server that it tracks, 2 and 16.
+fn administrative_state(pools: &[PoolStatus], server: &ServerStatus) -> u8 {
+    let own = match server.admin {
+        AdminState::Ready => 0,
+        AdminState::Maintenance => 1,
+        AdminState::Drain => 8,
+    };
+    // A chain of servers that track has an end.
+    let led = leader(pools, server).map_or(0, |leader| administrative_state(pools, leader));
+    own | if led & 3 == 0 { 0 } else { 2 } | if led & 24 == 0 { 0 } else { 16 }
+}
+
+/// The server that another one tracks.
+pub(super) fn leader<'a>(pools: &'a [PoolStatus], server: &ServerStatus) -> Option<&'a ServerStatus> {
+    let (pool, name) = server.tracks.as_deref()?.split_once('/')?;
+    pools.iter().find(|other| other.name == pool)?.servers.iter().find(|other| other.name == name)
 }
 
 /// HAProxy's number of a check's status, and of its result: 2 failed, 3 passed.
 fn result(status: &str) -> (u8, u8) {
     match status {
-        "SOCKERR" => (4, 2),
-        "L4OK" => (5, 3),
-        "L4TOUT" => (6, 2),
+        "HANA" => (4, 2),
+        "SOCKERR" => (5, 2),
+        "L4OK" => (6, 3),
+        "L4TOUT" => (7, 2),
         "L4CON" => (8, 2),
         "L6OK" => (9, 3),
         "L6TOUT" => (10, 2),
@@ -119,6 +136,9 @@ fn result(status: &str) -> (u8, u8) {
         "L7OK" => (15, 3),
         "L7OKC" => (16, 4),
         "L7STS" => (17, 2),
+        "PROCERR" => (18, 2),
+        "PROCTOUT" => (19, 2),
+        "PROCOK" => (20, 3),
         _ => (1, 0),
     }
 }

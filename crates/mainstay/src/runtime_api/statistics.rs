@@ -10,6 +10,8 @@ use std::time::Duration;
 use mainstay_engine::admin::{BackCounters, FrontendStatus, PoolStatus, ServerStatus, Status};
 use serde_json::{Value as Json, json};
 
+use super::servers::leader;
+
 /// The fields, in the order of the CSV.
 pub const FIELDS: [&str; 103] = [
     "pxname",
@@ -185,7 +187,7 @@ pub fn lines(status: &Status, filter: &Filter) -> Vec<Line> {
             lines.push(frontend(front));
         }
         for pool in status.pools.iter().filter(|pool| pool.id == id) {
-            lines.extend(pool.servers.iter().map(|one| server(pool, one)));
+            lines.extend(pool.servers.iter().map(|one| server(status, pool, one)));
             lines.push(backend(pool));
         }
     }
@@ -346,7 +348,7 @@ fn frontend(front: &FrontendStatus) -> Line {
     line
 }
 
-fn server(pool: &PoolStatus, server: &ServerStatus) -> Line {
+fn server(status: &Status, pool: &PoolStatus, server: &ServerStatus) -> Line {
     let mut line = Line::new(Kind::Server, (&pool.name, pool.id), (&server.name, server.id));
     line.put("qcur", "MGP", Value::U32(server.queued.into()));
     line.put("qmax", "MMP", Value::U32(server.queued_max.into()));
@@ -355,20 +357,11 @@ fn server(pool: &PoolStatus, server: &ServerStatus) -> Line {
     if let Some(limit) = server.maxconn {
         line.put("slim", "CLP", Value::U32(limit.into()));
     }
-    line.counters([
-        ("stot", server.sessions_total),
-        ("connect", server.sessions_total),
-        ("reuse", 0),
-        ("chkdown", server.downs),
-    ]);
+    line.counters([("stot", server.sessions_total), ("connect", server.sessions_total), ("reuse", 0)]);
     line.back_counters(&server.counters);
-    line.put("status", "SGP", Value::Text(state(server)));
-    let weight = if server.state == "drain" { 0 } else { server.weight };
-    line.put(
-        "weight",
-        "MaP",
-        Value::U32(if server.warming_up { server.effective_weight } else { weight }.into()),
-    );
+    line.put("status", "SGP", Value::Text(state(server, followed(status, server))));
+    let weight = if server.warming_up { server.effective_weight } else { server.weight };
+    line.put("weight", "MaP", Value::U32(weight.into()));
     line.put("uweight", "MaP", Value::U32(server.weight.into()));
     line.put("act", "SGP", Value::U32((!server.backup).into()));
     line.put("bck", "SGP", Value::U32(server.backup.into()));
@@ -385,17 +378,27 @@ fn server(pool: &PoolStatus, server: &ServerStatus) -> Line {
     let local = server.address.starts_with("unix@") || server.address.starts_with("abns@");
     let address = if local { "unix".to_owned() } else { server.address.clone() };
     line.put("addr", "CGS", Value::Text(address));
+    if let Some(leader) = &server.tracks {
+        line.put("tracked", "CNS", Value::Text(leader.clone()));
+    }
     checks(&mut line, server);
+    agent(&mut line, server);
     line
+}
+
+/// The server whose checks count for this one: the end of the chain of those that track.
+fn followed<'a>(status: &'a Status, server: &'a ServerStatus) -> &'a ServerStatus {
+    let leader = |follower: &&'a ServerStatus| leader(&status.pools, follower);
+    std::iter::successors(Some(server), leader).last().unwrap_or(server)
 }
 
 /// What checks found out.
 fn checks(line: &mut Line, server: &ServerStatus) {
     let Some(checks) = &server.checks else { return };
-    line.counters([("chkfail", checks.failed)]);
+    line.counters([("chkfail", checks.failed), ("chkdown", server.downs)]);
     line.seconds("downtime", "MCP", server.downtime);
     // In maintenance there are no checks, and what they found before says nothing.
-    if server.state == "maintenance" {
+    if server.state.starts_with("maintenance") {
         return;
     }
     line.put("check_rise", "CGS", Value::U32(checks.rise.into()));
@@ -417,9 +420,31 @@ fn checks(line: &mut Line, server: &ServerStatus) {
     line.put("check_desc", "MOP", Value::Text(checks.sentence.clone()));
 }
 
-/// HAProxy's words for the state of a server.
-fn state(server: &ServerStatus) -> String {
-    let health = server.checks.as_ref().map(|checks| (checks.health, checks.rise, checks.fall));
+/// What its agent said.
+fn agent(line: &mut Line, server: &ServerStatus) {
+    let Some(agent) = &server.agent_checks else { return };
+    line.put("agent_rise", "CGS", Value::U32(1));
+    line.put("agent_fall", "CGS", Value::U32(1));
+    line.put("agent_health", "CGS", Value::U32(agent.up.into()));
+    let Some(status) = &agent.status else {
+        line.put("agent_status", "MOP", Value::Text("INI".to_owned()));
+        line.put("agent_desc", "MOP", Value::Text("Initializing".to_owned()));
+        return;
+    };
+    line.put("agent_status", "MOP", Value::Text(status.clone()));
+    if agent.has_code {
+        line.put("agent_code", "MOP", Value::U32(0));
+    }
+    if let Some(took) = agent.took {
+        line.put("agent_duration", "MDP", Value::U64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
+    }
+    line.put("last_agt", "MOP", Value::Text(agent.detail.clone()));
+    line.put("agent_desc", "MOP", Value::Text(agent.sentence.clone()));
+}
+
+/// HAProxy's words for the state of a server, with the progress of the checks that count for it.
+fn state(server: &ServerStatus, checked: &ServerStatus) -> String {
+    let health = checked.checks.as_ref().map(|checks| (checks.health, checks.rise, checks.fall));
     let partly = |word: &str| match health {
         Some((health, rise, fall)) if health >= rise && health < rise + fall - 1 => {
             format!("{word} {}/{fall}", health - rise + 1)
@@ -429,13 +454,14 @@ fn state(server: &ServerStatus) -> String {
     match server.state.as_str() {
         "maintenance" => "MAINT".to_owned(),
         "no check" => "no check".to_owned(),
-        "drain" if server.agent.is_some() => "DRAIN (agent)".to_owned(),
+        "drain" if checked.agent_checks.is_some() => "DRAIN (agent)".to_owned(),
         "drain" => partly("DRAIN"),
         "stopping" => partly("NOLB"),
         "down (agent)" => "DOWN (agent)".to_owned(),
         state if state.starts_with("up") => partly("UP"),
-        _ => match health {
-            Some((health, rise, _)) if health > 0 => format!("DOWN {health}/{rise}"),
+        state => match (state.strip_prefix("maintenance"), health) {
+            (Some(via), _) => format!("MAINT{via}"),
+            (None, Some((health, rise, _))) if health > 0 => format!("DOWN {health}/{rise}"),
             _ => "DOWN".to_owned(),
         },
     }

@@ -86,13 +86,60 @@ fn opinions(daemon: &Daemon) -> Vec<String> {
     let rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let servers = rows.filter(|row| row.len() > 40 && !["BACKEND", "svname", "FRONTEND"].contains(&row[1]));
     let opinion = |row: Vec<&str>| {
-        // Without how far it is on its way to another state: `UP 1/3`.
-        let state =
-            row[17].split_once(' ').filter(|(_, rest)| rest.contains('/')).map_or(row[17], |(word, _)| word);
+        let state = settled(row[17]);
         let check = row[36].trim_start_matches("* ");
         format!("{}: {state} {check} {}", row[1], row[37]).trim_end().to_owned()
     };
     servers.map(opinion).collect()
+}
+
+/// A state without how far it is on its way to another one: `UP 1/3`.
+fn settled(state: &str) -> &str {
+    let on_its_way =
+        |rest: &str| rest.split_once('/').is_some_and(|(passed, _)| passed.parse::<i8>().is_ok());
+    state.split_once(' ').filter(|(_, rest)| on_its_way(rest)).map_or(state, |(word, _)| word)
+}
+
+/// What `show stat` and `show servers state` tell of servers beside times: states, weights, what was counted, whom they
+/// track, what checks and agents said.
+fn knowledge(daemon: &Daemon) -> Vec<String> {
+    const COLUMNS: [&str; 20] = [
+        "pxname",
+        "svname",
+        "status",
+        "weight",
+        "uweight",
+        "act",
+        "bck",
+        "chkdown",
+        "tracked",
+        "check_status",
+        "check_code",
+        "check_health",
+        "check_desc",
+        "last_agt",
+        "agent_status",
+        "agent_code",
+        "agent_desc",
+        "agent_rise",
+        "agent_fall",
+        "agent_health",
+    ];
+    let text = daemon.say("show stat");
+    let names: Vec<&str> = text.lines().next().expect("names").trim_start_matches("# ").split(',').collect();
+    let place = |column: &&str| names.iter().position(|name| name == column).expect("a column of HAProxy's");
+    let rows =
+        text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>()).filter(|row| row.len() > 40);
+    let servers = rows.filter(|row| !["BACKEND", "FRONTEND"].contains(&row[1])).map(|row| {
+        let cells = COLUMNS.iter().map(|column| format!("{column}={}", settled(row[place(column)])));
+        cells.collect::<Vec<_>>().join(" ").replace("=* ", "=")
+    });
+    let text = daemon.say("show servers state");
+    let states =
+        text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(' ').collect::<Vec<_>>());
+    // Without the time since the last change, and what follows the result of the latest check.
+    let states = states.filter(|row| row.len() > 12).map(|row| format!("{:?} {:?}", &row[..9], &row[10..12]));
+    servers.chain(states).collect()
 }
 
 /// Both of them at work on one file.
@@ -115,6 +162,30 @@ impl Both {
                 began.elapsed() < PATIENCE,
                 "{step}\nexpected {expected:#?}\nHAProxy  {theirs:#?}\nmainstay {ours:#?}"
             );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Both {
+    /// Says a command to both, and waits until they know the same.
+    fn order(&self, command: &str) {
+        let answers = (self.haproxy.say(command), self.mainstay.say(command));
+        assert_eq!(answers.0, answers.1, "{command}");
+        self.agree(command, "");
+    }
+
+    /// Waits until both know the same, and `heard` is part of it.
+    fn agree(&self, step: &str, heard: &str) {
+        let began = Instant::now();
+        loop {
+            let (theirs, ours) = (knowledge(&self.haproxy), knowledge(&self.mainstay));
+            if theirs == ours && theirs.iter().any(|line| line.contains(heard)) {
+                return;
+            }
+            let differences: Vec<_> =
+                theirs.iter().zip(&ours).filter(|(theirs, ours)| theirs != ours).collect();
+            assert!(began.elapsed() < PATIENCE, "{step}: HAProxy and mainstay {differences:#?}, {theirs:#?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -171,4 +242,70 @@ fn servers_go_up_and_down_as_with_a_live_haproxy() {
     line.set(PONG);
     agent.set(Some("ready up\n "));
     both.expect("all work again", &all_work);
+}
+
+#[test]
+fn orders_leave_servers_and_those_that_track_them_as_with_a_live_haproxy() {
+    let directory = Directory::new("orders-live");
+    let [mut one, mut two, mut agent] = [(); 3].map(|()| Scripted::new());
+    one.set(Some(""));
+    two.set(Some(""));
+    agent.set(Some("up\n "));
+    let text = format!(
+        "defaults\n mode tcp\n timeout connect 2s\n timeout client 5h\n timeout server 5h\n \
+         default-server inter 200ms fastinter 100ms downinter 150ms\n\
+         frontend f\n bind unix@F\n default_backend b\n\
+         backend b\n server one {} check weight 10 agent-check agent-port {} agent-inter 200ms\n \
+         server two {} check\n server three {} backup\n\
+         backend c\n server one {} track b/one\n server two {} track b/two\n server four {} track c/two\n",
+        one.address,
+        agent.address.port(),
+        two.address,
+        two.address,
+        one.address,
+        two.address,
+        two.address,
+    );
+    let both = Both {
+        haproxy: Daemon::haproxy(&directory.0, &text),
+        mainstay: Daemon::mainstay(&directory.0, &text),
+    };
+    both.agree("all work", "check_status=L4OK");
+    for command in [
+        "set server b/two state drain",
+        "set server c/two state maint",
+        "set server b/two state maint",
+        "set server c/two state ready",
+        "set server b/two state ready",
+        "set server c/two state drain",
+        "set server b/two health down",
+        "set server c/two state ready",
+        "set server b/two weight 0",
+        "set server b/two weight 100%",
+        "disable health b/two",
+        "set server b/two health down",
+        "set server b/two health stopping",
+        "set server b/two health up",
+        "enable health b/two",
+        "disable agent b/one",
+        "set server b/one state drain",
+        "enable agent b/one",
+        "set server b/three state drain",
+        "set server b/three health down",
+        "set server b/three state ready",
+    ] {
+        both.order(command);
+    }
+    for (said, heard) in [
+        ("drain\n ", "svname=one status=DRAIN (agent) "),
+        ("down #hot\n ", "last_agt=via agent : down (hot) "),
+        ("up 50%\n ", "status=DRAIN (agent) weight=5 "),
+        ("nonsense\n ", "last_agt=agent reports an error : nonsense "),
+        ("ready\n ", "svname=one status=UP weight=5 "),
+        ("maint\n ", "svname=one status=MAINT "),
+        ("up ready 100%\n ", "svname=one status=UP weight=10 "),
+    ] {
+        agent.set(Some(said));
+        both.agree(said, heard);
+    }
 }

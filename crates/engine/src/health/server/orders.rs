@@ -57,17 +57,21 @@ impl ServerHealth {
         let was_usable = self.state.usable();
         let state = match (self.state, health) {
             (State::Maintenance, _) => return false,
-            (state, ForcedHealth::Stopping) if state.usable() => {
-                return !std::mem::replace(&mut self.stopping, true);
+            (_, ForcedHealth::Stopping) if self.stopping => return false,
+            (state, ForcedHealth::Stopping) if state.usable() => state,
+            (_, ForcedHealth::Up | ForcedHealth::Stopping) if self.schedule == Schedule::Never => {
+                State::Unchecked
             }
-            (_, ForcedHealth::Stopping) => return false,
-            (_, ForcedHealth::Up) if self.schedule == Schedule::Never => State::Unchecked,
-            (_, ForcedHealth::Up) => State::Up { failed: 0 },
+            (_, ForcedHealth::Up | ForcedHealth::Stopping) => State::Up { failed: 0 },
             (_, ForcedHealth::Down) => State::Down { passed: 0 },
         };
-        let was_stopping = std::mem::take(&mut self.stopping);
+        let stopping = health == ForcedHealth::Stopping;
+        let turned = std::mem::replace(&mut self.stopping, stopping) != stopping;
+        if turned {
+            self.since = now;
+        }
         if self.state == state {
-            return was_stopping;
+            return turned;
         }
         self.state = state;
         if was_usable != state.usable() {
