@@ -2,7 +2,9 @@
 //!
 //! Owns the two formats and the way to standard error. A line is handed to a thread of its own, so that a journal that
 //! does not read never delays an advert; when [`LINES_WAITING`] lines wait, further ones are dropped and counted.
-//! Nothing is logged for each connection.
+//! Nothing is logged for each connection. `recent` keeps the last lines in memory.
+
+mod recent;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +26,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
+
+pub use recent::Recent;
 
 /// Lines that may wait for a slow reader of standard error: minutes of an eventful night.
 const LINES_WAITING: usize = 1024;
@@ -57,9 +61,9 @@ pub struct Log;
 /// There is no thread to be had, or a log was started before.
 pub fn start(format: LogFormat) -> io::Result<Log> {
     let (sender, receiver) = sync_channel(LINES_WAITING);
-    let lines = Lines { sender, dropped: Arc::default() };
-    let dropped = Arc::clone(&lines.dropped);
-    thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&receiver, &dropped))?;
+    let lines = Lines { sender, dropped: Arc::default(), recent: Arc::default() };
+    let (dropped, recent) = (Arc::clone(&lines.dropped), Arc::clone(&lines.recent));
+    thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&receiver, &dropped, &recent))?;
     // Under systemd the journal knows the time.
     let with_time = std::env::var_os("JOURNAL_STREAM").is_none();
     tracing_subscriber::fmt()
@@ -115,6 +119,11 @@ pub fn event(event: &Event, counts: &mut EventCounts) {
     }
 }
 
+/// The last lines, once a log was started.
+pub fn recent() -> Option<Arc<Recent>> {
+    LINES.get().map(|lines| Arc::clone(&lines.recent))
+}
+
 /// Waits until all lines so far are written, for a moment only.
 pub fn flush() {
     let Some(lines) = LINES.get() else { return };
@@ -142,12 +151,13 @@ enum Message {
     Flush(Arc<OnceLock<()>>, thread::Thread),
 }
 
-fn write_lines(receiver: &Receiver<Message>, dropped: &AtomicU64) {
+fn write_lines(receiver: &Receiver<Message>, dropped: &AtomicU64, recent: &Recent) {
     let mut stderr = io::stderr();
     while let Ok(message) = receiver.recv() {
         // Nobody is left to be told that standard error is gone.
         match message {
             Message::Line(line) => {
+                recent.keep(String::from_utf8_lossy(&line).trim_end());
                 let _ = stderr.write_all(&line);
             }
             Message::Flush(done, waiting) => {
@@ -167,6 +177,7 @@ fn write_lines(receiver: &Receiver<Message>, dropped: &AtomicU64) {
 struct Lines {
     sender: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    recent: Arc<Recent>,
 }
 
 impl Write for Lines {
@@ -307,7 +318,7 @@ mod tests {
     #[test]
     fn lines_that_nobody_reads_are_counted() {
         let (sender, _receiver) = sync_channel(1);
-        let mut lines = Lines { sender, dropped: Arc::default() };
+        let mut lines = Lines { sender, dropped: Arc::default(), recent: Arc::default() };
         for _ in 0..3 {
             assert_eq!(lines.write(b"line").unwrap(), 4);
         }

@@ -29,6 +29,8 @@ mod cases;
 mod checks;
 #[path = "haproxy_verdicts/general.rs"]
 mod general;
+#[path = "haproxy_verdicts/haproxyadmin.rs"]
+mod haproxyadmin;
 #[path = "haproxy_verdicts/language.rs"]
 mod language;
 #[path = "haproxy_verdicts/logs.rs"]

@@ -16,6 +16,11 @@ pub struct Frequency {
 }
 
 impl Frequency {
+    /// So many events just now.
+    pub const fn of(events: u32, now: Instant) -> Self {
+        Self { began: now, current: events, previous: 0 }
+    }
+
     /// Counts one event.
     pub fn count(&mut self, period: Duration, now: Instant) {
         self.turn(period, now);

@@ -213,6 +213,25 @@ impl StickTable {
         }
     }
 
+    /// Sets counts of a key to what an operator says; `false` when there is no place for the key.
+    pub fn set(&mut self, key: &Key, counts: &[(Count, u64)], now: Instant) -> bool {
+        let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let Some(entry) = self.entry(key, now) else { return false };
+        for &(count, value) in counts {
+            match count {
+                Count::ConnectionsTotal => entry.connections_total = value,
+                Count::Connections => entry.connections = small(value),
+                Count::ConnectionRate => entry.connection_rate = Frequency::of(small(value), now),
+                Count::SessionsTotal => entry.sessions_total = value,
+                Count::SessionRate => entry.session_rate = Frequency::of(small(value), now),
+                // Who tracks a key is no count.
+                Count::Tracked | Count::Trackers => {}
+            }
+        }
+        self.touch(key, now);
+        true
+    }
+
     /// Counts a connection under a key; `false` when there is no place for the key.
     fn begin(&mut self, key: &Key, now: Instant) -> bool {
         let period = self.period(Count::ConnectionRate).unwrap_or_default();

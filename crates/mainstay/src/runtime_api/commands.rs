@@ -32,6 +32,8 @@ pub(super) enum Run {
     Tables(fn(&Answers, &[&str], Level) -> String),
     /// Answered by the threads that serve sessions.
     Sessions,
+    /// Answered from the log, as long as the other end wants to hear it.
+    Events,
     /// Changes something; the error is the answer to what was not understood.
     Order(fn(&[&str]) -> Result<Task, String>),
 }
@@ -172,6 +174,12 @@ pub(super) static COMMANDS: &[Command] = &[
         orders::parse::set_server,
     ),
     talk("set timeout", ("set timeout [cli] <delay>", "change a timeout setting"), Talk::Timeout),
+    Command {
+        name: "set table",
+        level: Level::Admin,
+        usage: ("set table <table> key <k> [data.* <v>]*", "update or create a table entry's data"),
+        run: Run::Tables(|answers, arguments, _| tables::set(answers, arguments)),
+    },
     order(
         "set weight",
         ("set weight <bk>/<srv>", "change a server's weight (use 'set server' instead)"),
@@ -205,6 +213,12 @@ pub(super) static COMMANDS: &[Command] = &[
         ),
         show::errors,
     ),
+    Command {
+        name: "show events",
+        level: Level::Operator,
+        usage: ("show events [<sink>] [-w] [-n]", "show event sink state"),
+        run: Run::Events,
+    },
     answer(
         "show info",
         Level::User,

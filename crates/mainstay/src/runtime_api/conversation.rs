@@ -13,6 +13,7 @@ use tokio::io::{
 use tokio::time::timeout;
 
 use super::commands::{self, Run, Talk};
+use super::events::{self, Follow};
 use super::sessions;
 use super::{Answers, Ask};
 
@@ -50,7 +51,15 @@ where
         talk.over = !whole;
         let mut answer = String::new();
         for command in split(text.trim_end_matches(['\r', '\n'])) {
-            answer.push_str(&talk.carry_out(&command).await);
+            let (words, follow) = talk.carry_out(&command).await;
+            answer.push_str(&words);
+            if let Some(Follow { recent, seen }) = follow {
+                let said = timeout(talk.patience, stream.write_all(answer.as_bytes())).await;
+                if !matches!(said, Ok(Ok(()))) || events::follow(&mut stream, &recent, seen).await.is_err() {
+                    return;
+                }
+                answer.clear();
+            }
             answer.push('\n');
         }
         talk.over |= !talk.prompt;
@@ -66,16 +75,18 @@ where
 }
 
 impl Conversation {
-    async fn carry_out(&mut self, command: &str) -> String {
+    /// The answer to a command, and what of the log follows it.
+    async fn carry_out(&mut self, command: &str) -> (String, Option<Follow>) {
         let unescaped = words(command);
         let words: Vec<&str> = unescaped.iter().map(String::as_str).collect();
         let Some((command, arguments)) = commands::find(&words) else {
-            return commands::unknown(&words, self.level);
+            return (commands::unknown(&words, self.level), None);
         };
         if command.level > self.level {
-            return "Permission denied\n".to_owned();
+            return ("Permission denied\n".to_owned(), None);
         }
-        match &command.run {
+        let answer = match &command.run {
+            Run::Events => return events::show(arguments),
             Run::Answer(run) => {
                 let ask = Ask { answers: Arc::clone(&self.answers), status: self.answers.status().await };
                 match ask.status {
@@ -90,7 +101,8 @@ impl Conversation {
                 Ok(task) => self.answers.carry_out(&task).await,
                 Err(text) => text,
             },
-        }
+        };
+        (answer, None)
     }
 
     fn talk(&mut self, talk: Talk, arguments: &[&str]) -> String {

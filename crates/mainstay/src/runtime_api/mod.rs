@@ -6,6 +6,7 @@
 
 mod commands;
 mod conversation;
+mod events;
 pub mod info;
 mod orders;
 mod servers;
@@ -74,13 +75,17 @@ impl Answers {
         Self { plan, proxy, mailbox, additions, workers }
     }
 
-    /// The daemon at this moment.
+    /// The daemon at this moment. As with HAProxy, a frontend without a limit has that of the process.
     ///
     /// # Errors
     /// Why it cannot be seen, as a sentence.
     pub async fn status(&self) -> Result<Box<Status>, String> {
         match self.request(Request::Status).await? {
-            Reply::Status(status) => Ok(status),
+            Reply::Status(mut status) => {
+                let most = self.load().maxconn;
+                status.frontends.iter_mut().for_each(|front| _ = front.maxconn.get_or_insert(most));
+                Ok(status)
+            }
             _ => Err("the daemon gave an answer that was not asked for".to_owned()),
         }
     }

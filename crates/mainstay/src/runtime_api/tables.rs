@@ -93,6 +93,51 @@ pub(super) fn clear(answers: &Answers, arguments: &[&str]) -> String {
     String::new()
 }
 
+/// `set table <table> key <key> [data.<type> <value>]...`.
+pub(super) fn set(answers: &Answers, arguments: &[&str]) -> String {
+    let Some(proxy) = &answers.proxy else { return String::new() };
+    let Some((name, rest)) = arguments.split_first() else {
+        return "Required arguments: <table> key <key> [data.<store_data_type> <value>]*\n".to_owned();
+    };
+    let tables = proxy.tables();
+    let Some(table) = find(&tables, name) else { return "No such table\n".to_owned() };
+    let settings = table.lock().settings().clone();
+    let (key, values) = match rest {
+        [] => return String::new(),
+        ["key"] => return "Key value expected\n".to_owned(),
+        ["key", text, values @ ..] => (key(text, settings.keys), values),
+        _ => {
+            return "content-based lookup is only supported with the \"show\" and \"clear\" actions\n"
+                .to_owned();
+        }
+    };
+    let Some(key) = key else { return "The key is none of this table\n".to_owned() };
+    let mut counts = Vec::new();
+    for words in values.chunks(2) {
+        match count_to_set(words, &settings) {
+            Ok(count) => counts.push(count),
+            Err(sentence) => return sentence.to_owned(),
+        }
+    }
+    if table.lock().set(&key, &counts, clock::now()) {
+        String::new()
+    } else {
+        "Unable to allocate a new entry\n".to_owned()
+    }
+}
+
+fn count_to_set(words: &[&str], table: &Table) -> Result<(Count, u64), &'static str> {
+    let name = words.first().and_then(|word| word.strip_prefix("data."));
+    let name = name.ok_or("\"data.<type>\" followed by a value expected\n")?;
+    let known = NAMES.into_iter().find(|(known, _)| *known == name);
+    let (_, count) = known.ok_or("Unknown data type\n")?;
+    if !table.counts.iter().any(|(counted, _)| *counted == count) {
+        return Err("Data type not stored in this table\n");
+    }
+    let value = words.get(1).and_then(|value| value.parse().ok());
+    Ok((count, value.ok_or("Require a valid integer value to store\n")?))
+}
+
 fn find<'a>(tables: &'a [Arc<SharedTable>], name: &str) -> Option<&'a Arc<SharedTable>> {
     tables.iter().find(|table| table.lock().settings().name == name)
 }

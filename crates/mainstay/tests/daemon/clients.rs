@@ -86,6 +86,41 @@ fn sessions_and_tables_are_shown_and_cleared() {
     say_until(&stats, "show table counted", &[" conn_cur=0\n"]);
     assert_eq!(say(&stats, "clear table counted"), "\n");
     assert_eq!(say(&stats, "show table counted"), "# table: counted, type: ip, size:1024, used:0\n\n");
+    assert_eq!(say(&stats, "set table counted key 10.0.0.1 data.conn_cnt 7 data.conn_cur 2"), "\n");
+    let table = say(&stats, "show table counted data.conn_cnt eq 7");
+    assert!(
+        table.contains(": key=10.0.0.1 use=0 exp=") && table.contains(" conn_cnt=7 conn_cur=2\n"),
+        "{table}"
+    );
+}
+
+#[test]
+fn events_are_shown_and_followed() {
+    let (place, port) = (Place::new("clients-events"), free_port());
+    let (_daemon, stats) = start(&place, port);
+    assert!(say(&stats, "show events").contains("\n    log        : type=buffer, 0 dropped, "));
+    assert_eq!(say(&stats, "show events ring"), "No such event sink\n\n");
+    assert!(say(&stats, "show events log").contains("runs 1 frontend"));
+    let mut stream = UnixStream::connect(&stats).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    writeln!(stream, "show events log -w -n").expect("it reads");
+    let mut lines = BufReader::new(stream.try_clone().expect("another handle")).lines();
+    // What happens before it listens is not new.
+    let began = Instant::now();
+    let heard = std::thread::spawn(move || {
+        let first = lines.next().expect("a line").expect("text");
+        (first, lines)
+    });
+    while !heard.is_finished() {
+        assert!(began.elapsed() < PATIENCE, "nothing is heard");
+        say(&stats, "set server servers/two state drain");
+        say(&stats, "set server servers/two state ready");
+    }
+    let (first, lines) = heard.join().expect("a line");
+    assert!(first.contains("server servers/two is "), "{first}");
+    assert!(!first.contains("runs 1 frontend"), "{first}");
+    writeln!(stream).expect("any key ends it");
+    assert!(lines.map_while(Result::ok).all(|line| line.is_empty() || line.contains("servers/two")));
 }
 
 #[test]

@@ -219,6 +219,20 @@ const SAME: &[&str] = &[
     "enable frontend g",
     "disable frontend g",
     "set maxconn frontend g 5",
+    "set table",
+    "set table d",
+    "set table nod key 1.2.3.4",
+    "set table d key",
+    "set table d key 1.2.3.4 data.conn_cnt 5",
+    "set table d key 1.2.3.4 data.conn_cnt",
+    "set table d key 1.2.3.4 data.conn_cnt x",
+    "set table d key 1.2.3.4 data.sess_cnt 5",
+    "set table d key 1.2.3.4 data.foo 5",
+    "set table d key 1.2.3.4 foo 5",
+    "set table d data.conn_cnt eq 5",
+    "show table d data.conn_cnt gt 5",
+    "clear table d data.conn_cnt eq 5",
+    "show table d",
 ];
 
 /// Commands that are answered otherwise, the beginning of our answer, and why.
@@ -240,10 +254,12 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         "a name that nobody knows: HAProxy adds a server without an address",
     ),
     ("add server b/n7 127.0.0.1:17504 track b/s1", "'track' option is not accepted", "not yet"),
+    ("show events foo", "No such event sink\n\n", "an empty line ends every answer"),
     ("set rate-limit", "'set rate-limit' only supports", "sessions are all there is"),
 ];
 
-const FILE: &str = "\
+/// Frontends and backends of every kind that the commands are about.
+pub(crate) const FILE: &str = "\
 defaults
   mode tcp
   timeout connect 1s
@@ -270,12 +286,13 @@ backend d
   server d1 127.0.0.1:17602 agent-check agent-port 17603 agent-inter 1h
   server d2 127.0.0.1:17602
   server d3 127.0.0.1:17602
+  stick-table type ip size 1k store conn_cnt
 ";
 
 /// A running daemon, which ends with its test.
 pub(crate) struct Daemon {
     child: Child,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
 }
 
 impl Daemon {
@@ -313,6 +330,15 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(5));
         }
         daemon
+    }
+
+    /// Says `line` until the answer has `text` in it.
+    pub(crate) fn wait_for(&self, line: &str, text: &str) {
+        let began = Instant::now();
+        while !self.say(line).contains(text) {
+            assert!(began.elapsed() < PATIENCE, "{line}: no {text}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn say(&self, line: &str) -> String {
