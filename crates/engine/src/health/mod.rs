@@ -14,6 +14,7 @@ pub mod order;
 mod rebalance;
 mod server;
 mod settings;
+pub mod standing;
 pub mod status;
 mod track;
 mod verdicts;
@@ -31,7 +32,7 @@ use crate::health::closing::Closing;
 use crate::health::event::HealthEvent;
 use crate::health::rebalance::Rebalance;
 use crate::health::server::ServerHealth;
-use crate::health::settings::{AdminState, Settings};
+use crate::health::settings::Settings;
 use crate::health::track::Track;
 use crate::health::view::PoolLoads;
 use crate::jitter::Jitter;
@@ -57,6 +58,8 @@ pub struct Health {
     /// What the data plane has.
     serving: Arc<Serving>,
     jitter: Jitter,
+    /// Servers that the latest view changed because they track another one, and whether they came up or went down by it.
+    followed: Vec<(ServerId, bool)>,
     outputs: VecDeque<Output>,
 }
 
@@ -70,6 +73,8 @@ struct PoolHealth {
     loads: PoolLoads,
     /// Of the pool as a whole.
     availability: Availability,
+    /// Whether it had a server that takes connections when that was last told.
+    told_served: bool,
 }
 
 impl Health {
@@ -91,6 +96,7 @@ impl Health {
                 settings,
                 loads: PoolLoads::new(pool),
                 availability: Availability::new(true, now),
+                told_served: true,
             });
         }
         let tracks = track::in_order(&plan);
@@ -103,7 +109,14 @@ impl Health {
         let serving = Arc::new(serving);
         let outputs = VecDeque::from([Output::Publish(Arc::clone(&serving))]);
         let (closings, rebalances) = (Vec::new(), Vec::new());
-        let mut health = Self { plan, pools, tracks, closings, rebalances, serving, jitter, outputs };
+        let followed = Vec::new();
+        let mut health =
+            Self { plan, pools, tracks, closings, rebalances, serving, jitter, followed, outputs };
+        for pool in &mut health.pools {
+            for (machine, settings) in pool.servers.iter_mut().zip(&pool.settings) {
+                machine.tell(machine.standing(settings));
+            }
+        }
         health.report_empty_pools();
         health
     }
@@ -139,6 +152,7 @@ impl Health {
         }
         if warmer {
             self.publish(now);
+            self.tell_followers(now);
         }
         self.close_of_dead(now);
         self.rebalance(now);
@@ -171,12 +185,7 @@ impl Health {
 
     /// Gives the data plane a new view, if it would notice the difference.
     fn publish(&mut self, now: Instant) {
-        let followed = track::follow(&self.tracks, &mut self.pools);
-        self.give_news(now);
-        followed.into_iter().for_each(|id| self.tell_followed(id, now));
-    }
-
-    fn give_news(&mut self, now: Instant) {
+        self.followed.extend(track::follow(&self.tracks, &mut self.pools));
         let pools = pool_views(&self.plan, &self.pools, now);
         for (health, view) in self.pools.iter_mut().zip(&pools) {
             health.availability.note(has_server(view), now);
@@ -217,26 +226,33 @@ impl Health {
     }
 
     /// Says when the last server of a pool went, or the first one came back.
-    fn report_pool(&mut self, before: &Serving, pool: PoolId) {
-        let index = usize::from(pool.0);
-        let served = |serving: &Serving| serving.pools.get(index).is_some_and(has_server);
-        let section = self.plan.pools.get(index).map(|pool| (pool.name.clone(), pool.outage.no_server));
-        let Some((name, then)) = section else { return };
-        match (served(before), served(&self.serving)) {
+    fn report_pool(&mut self, id: PoolId) {
+        let index = usize::from(id.0);
+        let plan = Arc::clone(&self.plan);
+        let (Some(pool), Some(health)) = (plan.pools.get(index), self.pools.get_mut(index)) else { return };
+        let served = self.serving.pools.get(index).is_some_and(has_server);
+        match (std::mem::replace(&mut health.told_served, served), served) {
             (true, false) => {
-                self.report(HealthEvent::PoolWithoutServer { pool: name, then });
-                self.outputs.extend(server_state::no_server(pool, &self.serving).map(Output::Log));
+                let then = pool.outage.no_server;
+                self.report(HealthEvent::PoolWithoutServer { pool: pool.name.clone(), then });
+                self.outputs.extend(server_state::no_server(id, &self.serving).map(Output::Log));
             }
-            (false, true) => self.report(HealthEvent::PoolServesAgain { pool: name }),
+            (false, true) => self.report(HealthEvent::PoolServesAgain { pool: pool.name.clone() }),
             (true, true) | (false, false) => {}
         }
     }
 
     fn report_empty_pools(&mut self) {
-        let empty = self.plan.pools.iter().zip(&self.serving.pools).filter(|(_, view)| !has_server(view));
-        let names: Vec<_> = empty.map(|(pool, _)| (pool.name.clone(), pool.outage.no_server)).collect();
-        let event = |(pool, then)| HealthEvent::PoolWithoutServer { pool, then };
-        names.into_iter().map(event).for_each(|event| self.report(event));
+        let plan = Arc::clone(&self.plan);
+        let serving = Arc::clone(&self.serving);
+        for ((pool, view), health) in plan.pools.iter().zip(&serving.pools).zip(&mut self.pools) {
+            health.told_served = has_server(view);
+            if !health.told_served {
+                let event =
+                    HealthEvent::PoolWithoutServer { pool: pool.name.clone(), then: pool.outage.no_server };
+                self.outputs.push_back(Output::Event(Event::Health(event)));
+            }
+        }
     }
 
     fn report(&mut self, event: HealthEvent) {
@@ -256,12 +272,11 @@ impl PoolHealth {
     /// How many servers could take connections, and how many backup servers.
     fn working(&self, pool: &Pool) -> (usize, usize) {
         let known = || pool.servers.iter().zip(&self.servers).zip(&self.settings);
-        let works = |settings: &Settings, machine: &ServerHealth| {
-            settings.admin == AdminState::Ready && settings.weight > 0 && machine.state().usable()
-        };
         let count = |backup| {
-            let alike = known().filter(|((server, _), _)| server.backup == backup);
-            alike.filter(|((_, machine), settings)| works(settings, machine)).count()
+            let alike = known().filter(|((server, _), _)| server.backup == backup && !server.removed);
+            alike
+                .filter(|((_, machine), settings)| settings.weight > 0 && machine.standing(settings).works())
+                .count()
         };
         (count(false), count(true))
     }

@@ -16,6 +16,7 @@ use crate::health::server::ServerHealth;
 use crate::health::settings::Settings;
 use crate::health::{Health, PoolHealth};
 use crate::limits::SERVERS_PER_POOL;
+use crate::logging::server_state::Because;
 use crate::plan::{Algorithm, Plan, Pool, PoolId, Server, ServerId, ServerIndex};
 use crate::serving::termination::Cause;
 use crate::serving::{FrontendState, Serving};
@@ -98,7 +99,9 @@ impl Health {
         }
         let (pool, server) = (pool.name.clone(), server.name.clone());
         self.tell(OperatorEvent::ServerChanged { pool, server, by, change });
-        self.report_pool(&before, id.pool);
+        self.tell_standing(id, &Because::Order);
+        self.report_pool(id.pool);
+        self.tell_followers(now);
         match (selectable(&before, id), selectable(&self.serving, id)) {
             (false, true) => self.consider_rebalance(id.pool, now),
             (true, false) => self.stop_rebalance(id.pool),
@@ -149,6 +152,10 @@ impl Health {
             None => servers.push(server),
         });
         self.publish(now);
+        self.forget_standing(ServerId {
+            pool: id,
+            server: ServerIndex(u16::try_from(place).unwrap_or(u16::MAX)),
+        });
         Ok(self.tell(event))
     }
 

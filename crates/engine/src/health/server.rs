@@ -10,6 +10,7 @@ use crate::health::agent::AgentHealth;
 use crate::health::availability::Availability;
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::settings::{AdminState, Settings};
+use crate::health::standing::Standing;
 use crate::health::view::{Capacity, Warmth};
 use crate::jitter::Jitter;
 use crate::limits::{CHECK_RESULT_GRACE, SLOW_START_STEP, SLOW_START_STEPS};
@@ -37,16 +38,10 @@ pub(super) struct ServerHealth {
     /// Up, but it asked for no new connections (`http-check disable-on-404`).
     stopping: bool,
     agent: Option<AgentHealth>,
-    /// What it follows, if it tracks another server.
-    led: Option<Led>,
-}
-
-/// What a server takes over from the one it tracks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Led {
-    pub(super) usable: bool,
-    /// It takes no new connections but those that belong to it.
-    pub(super) draining: bool,
+    /// How the one stands that it follows, if it tracks another server.
+    led: Option<Standing>,
+    /// How it stood when that was last told.
+    told: Standing,
 }
 
 /// What is known of a server.
@@ -141,6 +136,7 @@ impl ServerHealth {
             stopping: false,
             agent: None,
             led: None,
+            told: Standing::default(),
         }
     }
 
@@ -184,12 +180,28 @@ impl ServerHealth {
     /// Whether it works, all things considered.
     pub(super) fn usable(&self) -> bool {
         let held = self.agent.as_ref().is_some_and(AgentHealth::is_down);
-        self.state.usable() && !held && self.led.is_none_or(|led| led.usable)
+        self.state.usable() && !held && self.led.is_none_or(|led| led.up)
     }
 
     /// Whether it takes no new connections but those that belong to it.
     pub(super) fn draining(&self, settings: &Settings) -> bool {
-        self.stopping || settings.admin == AdminState::Drain || self.led.is_some_and(|led| led.draining)
+        self.standing(settings).takes_none()
+    }
+
+    /// How it stands, with what it takes over from the one it tracks.
+    pub(super) fn standing(&self, settings: &Settings) -> Standing {
+        let led = self.led.unwrap_or(Standing::WORKS);
+        Standing {
+            up: self.usable(),
+            stopping: self.stopping || led.stopping,
+            drains: settings.admin == AdminState::Drain || led.drains,
+            maintenance: self.state == State::Maintenance || led.maintenance,
+        }
+    }
+
+    /// How it stood when that was last told, which is `standing` from here on.
+    pub(super) const fn tell(&mut self, standing: Standing) -> Standing {
+        std::mem::replace(&mut self.told, standing)
     }
 
     /// Whether it asks for no new connections.
@@ -206,7 +218,7 @@ impl ServerHealth {
     }
 
     /// Takes over what the tracked server is; whether that is news.
-    pub(super) fn follow(&mut self, led: Led) -> bool {
+    pub(super) fn follow(&mut self, led: Standing) -> bool {
         self.led.replace(led) != Some(led)
     }
 

@@ -135,7 +135,7 @@ impl Health {
     }
 
     /// `pool/server`.
-    fn name_of(&self, id: ServerId) -> String {
+    pub(super) fn name_of(&self, id: ServerId) -> String {
         let pool = self.plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
         format!("{pool}/{}", self.plan.server(id).map_or("", |server| &server.name))
     }

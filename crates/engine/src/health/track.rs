@@ -4,7 +4,7 @@
 //! follows, and may be put into maintenance or drained by itself, as with HAProxy.
 
 use crate::health::PoolHealth;
-use crate::health::server::{Led, ServerHealth, State};
+use crate::health::server::ServerHealth;
 use crate::health::settings::Settings;
 use crate::plan::{Plan, ServerId};
 
@@ -26,17 +26,17 @@ pub(super) fn in_order(plan: &Plan) -> Vec<Track> {
     tracks
 }
 
-/// Has every follower take over what its leader is. Returns those that came up or went down by it.
-pub(super) fn follow(tracks: &[Track], pools: &mut [PoolHealth]) -> Vec<ServerId> {
+/// Has every follower take over how its leader stands. Returns those for which that is news, and whether each came up or
+/// went down by it.
+pub(super) fn follow(tracks: &[Track], pools: &mut [PoolHealth]) -> Vec<(ServerId, bool)> {
     let mut moved = Vec::new();
     for Track { follower, leader } in tracks {
         let Some((machine, settings)) = find(pools, *leader) else { continue };
-        let usable = machine.usable() && machine.state() != State::Maintenance;
-        let led = Led { usable, draining: machine.draining(settings) };
+        let led = machine.standing(settings);
         let Some((machine, _)) = find(pools, *follower) else { continue };
         let before = machine.usable();
-        if machine.follow(led) && before != machine.usable() {
-            moved.push(*follower);
+        if machine.follow(led) {
+            moved.push((*follower, before != machine.usable()));
         }
     }
     moved

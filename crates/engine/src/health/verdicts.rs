@@ -13,8 +13,9 @@ use crate::health::check::{CheckStatus, Verdict};
 use crate::health::event::HealthEvent;
 use crate::health::order::By;
 use crate::health::server::{Change, ServerHealth};
+use crate::health::standing::Turn;
 use crate::health::{Health, PoolHealth};
-use crate::logging::server_state;
+use crate::logging::server_state::{self, Because, Checker};
 use crate::plan::{Plan, Pool, Server, ServerId};
 use crate::serving::termination::Cause;
 use crate::time::Instant;
@@ -35,7 +36,7 @@ impl Health {
         }
         let is_news = before.1 != Some(status) || change != Change::Nothing || (!passed && machine.usable());
         if pool.log_checks && is_news && machine.latest().is_some_and(|&(_, at)| at == now) {
-            self.report_check(pool, server, id, found.to_string(), status);
+            self.report_check(pool, server, id, &found);
         }
         self.tell_change(id, change, before.0, &found, now);
         self.consider_closing(id, status, now);
@@ -44,17 +45,25 @@ impl Health {
     /// Takes in what an agent said.
     pub fn handle_agent_answered(&mut self, id: ServerId, attempt: u64, answer: Answer, now: Instant) {
         let plan = Arc::clone(&self.plan);
-        let Some((_, server, health)) = place(&plan, &mut self.pools, id) else { return };
+        let Some((pool, server, health)) = place(&plan, &mut self.pools, id) else { return };
         let Some(machine) = health.servers.get_mut(usize::from(id.server.0)) else { return };
         let before = machine.usable();
         let (Some(agent), Some(asked)) = (&server.agent, machine.agent_mut()) else { return };
+        let known = asked.latest().map(|(verdict, _)| verdict.status);
         let Some((said, changed)) = asked.handle_answer(agent, attempt, answer, &mut self.jitter, now) else {
             return;
         };
         let found = asked.latest().map(|(verdict, _)| verdict.clone());
+        let down = asked.is_down();
         let moved = changed && before != machine.usable();
         if moved {
             machine.moved(server, now);
+        }
+        let news = found
+            .as_ref()
+            .filter(|found| known != Some(found.status) && found.status != CheckStatus::Checked);
+        if let Some(found) = news.filter(|_| pool.log_checks) {
+            self.report_agent(id, found, down);
         }
         for order in said.orders {
             // What cannot be done is as the operator wanted it, and the agent will say so again.
@@ -94,7 +103,6 @@ impl Health {
         let usable = health.servers.get(usize::from(id.server.0)).is_some_and(ServerHealth::usable);
         let (rise, fall) = server.check.as_ref().map_or((0, 0), |check| (check.rise, check.fall));
         let (up, servers) = health.count();
-        let working = health.working(pool);
         let (check, names) = (found.to_string(), (pool.name.clone(), server.name.clone()));
         let (pool_name, server_name) = names;
         let event = match change {
@@ -116,7 +124,6 @@ impl Health {
             Change::Unable => HealthEvent::CheckNotRun { pool: pool_name, server: server_name, check },
         };
         // The view comes first: no connection may choose the server after its sessions were closed.
-        let seen = Arc::clone(&self.serving);
         if matches!(change, Change::Up | Change::Down | Change::Stopping | Change::Running) {
             self.publish(now);
         }
@@ -134,27 +141,57 @@ impl Health {
             self.stop_rebalance(id.pool);
         }
         self.report(event);
-        if matches!(change, Change::Up | Change::Down) {
-            let line = server_state::change(id, change == Change::Up, found, working, &self.serving);
-            self.outputs.extend(line.map(Output::Log));
-        }
-        self.report_pool(&seen, id.pool);
+        self.tell_standing(id, &Because::Check(found));
+        self.report_pool(id.pool);
+        self.tell_followers(now);
     }
 
-    /// A server came up or went down with the one it tracks; the view has it already.
-    pub(super) fn tell_followed(&mut self, id: ServerId, now: Instant) {
+    /// Logs how a server stands, if that is news.
+    pub(super) fn tell_standing(&mut self, id: ServerId, because: &Because<'_>) {
+        let plan = Arc::clone(&self.plan);
+        let Some((pool, _, health)) = place(&plan, &mut self.pools, id) else { return };
+        let index = usize::from(id.server.0);
+        let (Some(machine), Some(settings)) = (health.servers.get_mut(index), health.settings.get(index))
+        else {
+            return;
+        };
+        let standing = machine.standing(settings);
+        let Some(turn) = Turn::between(machine.tell(standing), standing) else { return };
+        let line = server_state::turned(id, turn, because, health.working(pool), &self.serving);
+        self.outputs.extend(line.map(Output::Log));
+    }
+
+    /// How a server stands that was not there before is no news.
+    pub(super) fn forget_standing(&mut self, id: ServerId) {
+        let health = self.pools.get_mut(usize::from(id.pool.0));
+        let index = usize::from(id.server.0);
+        let known = health.and_then(|health| health.servers.get_mut(index).zip(health.settings.get(index)));
+        if let Some((machine, settings)) = known {
+            machine.tell(machine.standing(settings));
+        }
+    }
+
+    /// Tells what became of servers because of the ones they track; the view has it already.
+    pub(super) fn tell_followers(&mut self, now: Instant) {
+        for (id, moved) in std::mem::take(&mut self.followed) {
+            self.tell_follower(id, moved, now);
+            self.report_pool(id.pool);
+        }
+    }
+
+    fn tell_follower(&mut self, id: ServerId, moved: bool, now: Instant) {
         let plan = Arc::clone(&self.plan);
         let Some((pool, server, health)) = place(&plan, &mut self.pools, id) else { return };
         let Some(machine) = health.servers.get_mut(usize::from(id.server.0)) else { return };
         machine.moved(server, now);
         let usable = machine.usable();
         let (up, servers) = health.count();
-        let leader = server.track.and_then(|leader| plan.server(leader).map(|server| (leader, server)));
-        let leader = leader.map(|(id, server)| {
-            let pool = plan.pools.get(usize::from(id.pool.0)).map_or("", |pool| &pool.name);
-            format!("via {pool}/{}", server.name)
-        });
-        let check = leader.unwrap_or_default();
+        let leader = server.track.map(|leader| self.name_of(leader)).unwrap_or_default();
+        self.tell_standing(id, &Because::Leader(&leader));
+        if !moved {
+            return;
+        }
+        let check = format!("via {leader}");
         let (name, server_name) = (pool.name.clone(), server.name.clone());
         if usable {
             self.shut_down_backups(pool, server, id);
@@ -191,28 +228,39 @@ impl Health {
         }
     }
 
-    fn report_check(
-        &mut self,
-        pool: &Pool,
-        server: &Server,
-        id: ServerId,
-        check: String,
-        status: CheckStatus,
-    ) {
+    /// `option log-health-checks`.
+    fn report_check(&mut self, pool: &Pool, server: &Server, id: ServerId, found: &Verdict) {
         let health = self.pools.get(usize::from(id.pool.0));
         let index = usize::from(id.server.0);
         let known = health.and_then(|health| health.servers.get(index).zip(health.settings.get(index)));
         let (Some((machine, settings)), Some(plan)) = (known, &server.check) else { return };
         let progress = machine.progress(plan, settings.weight);
+        let line = server_state::checked(id, Checker::Health, found, &progress, &self.plan);
+        self.outputs.extend(line.map(Output::Log));
         self.report(HealthEvent::CheckEnded {
             pool: pool.name.clone(),
             server: server.name.clone(),
             backup: server.backup,
-            passed: status.passed(),
-            conditionally: status == CheckStatus::L7Okc,
-            check,
+            passed: found.status.passed(),
+            conditionally: found.status == CheckStatus::L7Okc,
+            check: found.to_string(),
             progress,
         });
+    }
+
+    /// The same of an agent.
+    fn report_agent(&mut self, id: ServerId, found: &Verdict, down: bool) {
+        let weight = self
+            .pools
+            .get(usize::from(id.pool.0))
+            .and_then(|health| health.settings.get(usize::from(id.server.0)).map(|settings| settings.weight));
+        let progress = match (down, weight) {
+            (true, _) => "0/1 DOWN",
+            (false, Some(0)) => "1/1 DRAIN",
+            (false, _) => "1/1 UP",
+        };
+        let line = server_state::checked(id, Checker::Agent, found, progress, &self.plan);
+        self.outputs.extend(line.map(Output::Log));
     }
 }
 

@@ -3,8 +3,9 @@
 //! Both check servers that behave as a script says: they work, refuse, fail, ask for no new connections, fall silent, have
 //! agents and followers. After each step both have to think the same of each of them.
 
+use std::cell::Cell;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -252,7 +253,7 @@ fn orders_leave_servers_and_those_that_track_them_as_with_a_live_haproxy() {
     two.set(Some(""));
     agent.set(Some("up\n "));
     let text = format!(
-        "defaults\n mode tcp\n timeout connect 2s\n timeout client 5h\n timeout server 5h\n \
+        "defaults\n mode tcp\n timeout connect 2s\n timeout check 2s\n timeout client 5h\n timeout server 5h\n \
          default-server inter 200ms fastinter 100ms downinter 150ms\n\
          frontend f\n bind unix@F\n default_backend b\n\
          backend b\n server one {} check weight 10 agent-check agent-port {} agent-inter 200ms\n \
@@ -308,4 +309,120 @@ fn orders_leave_servers_and_those_that_track_them_as_with_a_live_haproxy() {
         agent.set(Some(said));
         both.agree(said, heard);
     }
+}
+
+/// What one of them logs, line by line, with its severity.
+struct Logged(Arc<Mutex<Vec<String>>>, u16);
+
+impl Logged {
+    fn new() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let port = socket.local_addr().expect("an address").port();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..length]);
+                written.lock().expect("no panic").push(comparable(&text));
+            }
+        });
+        Self(lines, port)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+/// A line without its time and sender, and without what differs on purpose: how long a check took, and what mainstay shows of
+/// an answer (its body, where HAProxy shows the reason of its first line).
+fn comparable(line: &str) -> String {
+    let severity = line.split_inclusive('>').next().unwrap_or_default();
+    let text = line.split_once("]: ").map_or(line, |(_, text)| text).trim();
+    let parts = text.split(", ").filter(|part| !part.starts_with("info: "));
+    let parts = parts.map(|part| match part.strip_prefix("check duration: ") {
+        Some(rest) => format!("check duration{}", rest.trim_start_matches(|c: char| c.is_ascii_digit())),
+        None => part.to_owned(),
+    });
+    format!("{severity} {}", parts.collect::<Vec<_>>().join(", "))
+}
+
+/// Lives through a script with both, and compares what they log after each step.
+fn log_alike(name: &str, options: &str) {
+    let directory = Directory::new(name);
+    let [mut api, mut agent] = [(); 2].map(|()| Scripted::new());
+    api.set(OK);
+    agent.set(Some("up\n "));
+    let spare = free_address();
+    let [theirs, ours] = [(); 2].map(|()| Logged::new());
+    let text = |logged: &Logged| {
+        let Logged(_, port) = logged;
+        format!(
+            "defaults\n mode tcp\n log 127.0.0.1:{port} local0\n timeout connect 2s\n timeout check 2s\n timeout client 5h\n timeout server 5h\n \
+             option httpchk GET /readyz\n http-check disable-on-404\n{options} \
+             default-server inter 200ms fastinter 100ms downinter 150ms\n\
+             listen f\n bind unix@F\n server spare {spare} check inter 1h\n\
+             backend b\n server api {api} check agent-check agent-port {} agent-inter 2s\n \
+             server other {api} backup\n\
+             backend c\n server follower {api} track b/api\n",
+            agent.address.port(),
+            api = api.address,
+        )
+    };
+    let haproxy = Daemon::haproxy(&directory.0, &text(&theirs));
+    let mainstay = Daemon::mainstay(&directory.0, &text(&ours));
+    let agreed = Cell::new(0);
+    let agree = |step: &str, last: &str| {
+        let began = Instant::now();
+        loop {
+            let (theirs, ours) = (theirs.lines(), ours.lines());
+            let news = theirs.iter().skip(agreed.get());
+            if news.filter(|line| line.contains(last)).count() > 0 && sorted(&theirs) == sorted(&ours) {
+                return agreed.set(theirs.len());
+            }
+            assert!(began.elapsed() < PATIENCE, "{step}\nHAProxy  {theirs:#?}\nmainstay {ours:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    agree("nobody is at one address", "proxy f has no server available!");
+    api.set(UNAVAILABLE);
+    agree("it fails", "Server c/follower is DOWN via b/api.");
+    api.set(OK);
+    agree("it works again", "Server c/follower is UP via b/api.");
+    api.set(GONE);
+    agree("it stops", "Server c/follower is stopping via b/api.");
+    api.set(None);
+    agree("it goes", "<133> Server c/follower is DOWN via b/api.");
+    api.set(OK);
+    agree("it is back", "Server c/follower is UP via b/api.");
+    for (order, last) in [
+        ("state drain", "Server c/follower enters drain state via b/api."),
+        ("state ready", "Server c/follower is UP (leaving forced drain)."),
+        ("state maint", "Server c/follower is going DOWN for maintenance via b/api."),
+        // HAProxy has a second line where draining begins or ends in maintenance ("remains in forced drain mode").
+        ("state ready", "Server c/follower is UP/READY (leaving maintenance)."),
+        ("health down", "Server c/follower is DOWN via b/api."),
+    ] {
+        haproxy.say(&format!("set server b/api {order}"));
+        mainstay.say(&format!("set server b/api {order}"));
+        agree(order, last);
+    }
+}
+
+/// Servers that are checked for the first time come in any order.
+fn sorted(lines: &[String]) -> Vec<String> {
+    let mut lines = lines.to_vec();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn lines_about_servers_are_logged_as_by_a_live_haproxy() {
+    log_alike("server-lines", "");
+}
+
+#[test]
+fn lines_about_checks_are_logged_as_by_a_live_haproxy() {
+    log_alike("check-lines", " option log-health-checks\n");
 }
