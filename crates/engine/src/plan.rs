@@ -44,7 +44,7 @@ pub use self::group::SyncGroup;
 pub use self::listen::{Elsewhere, FileAccess};
 pub use self::notify::{Notify, NotifyFifo, NotifyScript};
 pub use self::outage::{DeadServer, NoServer, Outage};
-pub use self::pool::{Algorithm, HashType, InitialState, Observe, OnError, Pool, Server};
+pub use self::pool::{Algorithm, HashFunction, HashType, InitialState, Observe, OnError, Pool, Server};
 pub use self::proxy_header::{ProxyHeader, ProxyVersion};
 pub use self::resolver::{Hold, Lookup, NameServer, Resolver, ResolverId};
 pub use self::router::{

@@ -1,6 +1,7 @@
 //! What every algorithm keeps and what each of them promises, from one thread and from many.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,22 +9,37 @@ use mainstay_engine::balance::hash_map::hash_map;
 use mainstay_engine::balance::ring::Ring;
 use mainstay_engine::balance::rotation::rotation;
 use mainstay_engine::balance::{Pick, pick};
-use mainstay_engine::plan::{Algorithm, HashType, NoServer, PoolId, ServerIndex};
+use mainstay_engine::plan::{Algorithm, HashFunction, HashType, NoServer, PoolId, ServerIndex};
 use mainstay_engine::serving::{PoolView, ServerView, WEIGHT_SCALE};
 use proptest::prelude::*;
 
-const MAP: Algorithm = Algorithm::Source(HashType { consistent: false, avalanche: false });
-const RING: Algorithm = Algorithm::Source(HashType { consistent: true, avalanche: true });
+const HASH: HashType =
+    HashType { consistent: false, avalanche: false, function: HashFunction::Sdbm, balance_factor: None };
+const BOUNDED: Algorithm = Algorithm::Source(HashType {
+    consistent: true,
+    avalanche: true,
+    balance_factor: NonZeroU32::new(125),
+    ..HASH
+});
+const MAP: Algorithm = Algorithm::Source(HASH);
+const RING: Algorithm = Algorithm::Source(HashType { consistent: true, avalanche: true, ..HASH });
 
-const ALGORITHMS: [Algorithm; 7] = [
+const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RoundRobin,
     Algorithm::StaticRr,
     Algorithm::LeastConn,
     MAP,
     RING,
+    BOUNDED,
+    Algorithm::Hash(HASH),
     Algorithm::First,
     Algorithm::Random { draws: 2 },
 ];
+
+/// Whether a client waits for one server rather than go to another.
+const fn waits(algorithm: Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Source(_) | Algorithm::Hash(_))
+}
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -62,7 +78,7 @@ fn sessions(pool: &PoolView) -> Vec<u32> {
 
 /// The servers of `count` connections that stay, by number.
 fn picks(pool: &PoolView, count: usize) -> Vec<u16> {
-    let server = |_| match pick(pool, CLIENT, None) {
+    let server = |_| match pick(pool, CLIENT.into(), None) {
         Pick::Server(ServerIndex(index)) => index,
         other => panic!("{other:?}"),
     };
@@ -132,13 +148,13 @@ fn a_limit_grows_from_minconn_to_maxconn_as_the_pool_fills() {
 fn a_client_keeps_its_server_and_waits_for_it() {
     let pool = new_pool(MAP, &[(1, Some(1)); 3]);
     let clients: Vec<IpAddr> = (0..3).map(|host| IpAddr::from([192, 0, 2, host])).collect();
-    let homes: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client, None)).collect();
+    let homes: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client.into(), None)).collect();
     assert_eq!(sessions(&pool), [1, 1, 1], "neighbours spread evenly");
-    let waits: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client, None)).collect();
+    let waits: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client.into(), None)).collect();
     let home = |pick: &Pick| if let Pick::Server(server) = pick { Pick::Wait(*server) } else { *pick };
     assert_eq!(waits, homes.iter().map(home).collect::<Vec<_>>(), "each for its own");
     pool.servers.iter().for_each(|server| server.load.release());
-    let again: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client, None)).collect();
+    let again: Vec<Pick> = clients.iter().map(|&client| pick(&pool, client.into(), None)).collect();
     assert_eq!(again, homes);
 }
 
@@ -154,24 +170,32 @@ fn the_server_that_failed_is_the_last_resort() {
         let two = new_pool(algorithm, &[(1, None), (1, Some(1)), (0, None)]);
         for _ in 0..3 {
             assert_eq!(
-                pick(&two, CLIENT, Some(ServerIndex(1))),
+                pick(&two, CLIENT.into(), Some(ServerIndex(1))),
                 Pick::Server(ServerIndex(0)),
                 "{algorithm:?}"
             );
         }
-        assert_eq!(pick(&two, CLIENT, Some(ServerIndex(0))), Pick::Server(ServerIndex(1)), "{algorithm:?}");
+        assert_eq!(
+            pick(&two, CLIENT.into(), Some(ServerIndex(0))),
+            Pick::Server(ServerIndex(1)),
+            "{algorithm:?}"
+        );
         // The other one is full now: waiting for it is better than what has just failed.
         let waits = match algorithm {
-            Algorithm::Source(_) => Pick::Wait(ServerIndex(1)),
+            algorithm if waits(algorithm) => Pick::Wait(ServerIndex(1)),
             _ => Pick::Full,
         };
-        assert_eq!(pick(&two, CLIENT, Some(ServerIndex(0))), waits, "{algorithm:?}");
+        assert_eq!(pick(&two, CLIENT.into(), Some(ServerIndex(0))), waits, "{algorithm:?}");
 
         let one = new_pool(algorithm, &[(0, None), (1, None)]);
-        assert_eq!(pick(&one, CLIENT, Some(ServerIndex(1))), Pick::Server(ServerIndex(1)), "{algorithm:?}");
+        assert_eq!(
+            pick(&one, CLIENT.into(), Some(ServerIndex(1))),
+            Pick::Server(ServerIndex(1)),
+            "{algorithm:?}"
+        );
         let none = new_pool(algorithm, &[(0, None)]);
-        assert_eq!(pick(&none, CLIENT, None), Pick::None, "{algorithm:?}");
-        assert_eq!(pick(&new_pool(algorithm, &[]), CLIENT, None), Pick::None, "{algorithm:?}");
+        assert_eq!(pick(&none, CLIENT.into(), None), Pick::None, "{algorithm:?}");
+        assert_eq!(pick(&new_pool(algorithm, &[]), CLIENT.into(), None), Pick::None, "{algorithm:?}");
     }
 }
 
@@ -180,10 +204,10 @@ fn a_view_that_contradicts_itself_makes_no_panic() {
     for algorithm in ALGORITHMS {
         let mut view = new_pool(algorithm, &[(1, None), (1, None)]);
         view.rotation = Arc::from([9, 1]);
-        assert!(matches!(pick(&view, CLIENT, None), Pick::Server(_)), "{algorithm:?}");
+        assert!(matches!(pick(&view, CLIENT.into(), None), Pick::Server(_)), "{algorithm:?}");
         view.rotation = Arc::from([]);
         view.ring = Arc::default();
-        assert_ne!(pick(&view, CLIENT, None), Pick::None, "{algorithm:?}");
+        assert_ne!(pick(&view, CLIENT.into(), None), Pick::None, "{algorithm:?}");
     }
 }
 
@@ -208,7 +232,7 @@ fn slots_hold_under_contention() {
 /// Takes up to four slots at a time and gives them back.
 fn come_and_go(pool: &PoolView, client: IpAddr) {
     for _ in 0..1_000 {
-        let taken: Vec<_> = (0..4).map(|_| pick(pool, client, None)).collect();
+        let taken: Vec<_> = (0..4).map(|_| pick(pool, client.into(), None)).collect();
         for taken in taken {
             if let Pick::Server(index) = taken {
                 pool.servers[usize::from(index.0)].load.release();
@@ -242,18 +266,18 @@ proptest! {
             let free = |index: u16| {
                 shapes[usize::from(index)].1.is_none_or(|limit| expected[usize::from(index)] < limit)
             };
-            match pick(&pool, IpAddr::from(address.to_be_bytes()), avoid) {
+            match pick(&pool, IpAddr::from(address.to_be_bytes()).into(), avoid) {
                 Pick::Server(ServerIndex(index)) => {
                     prop_assert!(candidate(index) && free(index));
                     expected[usize::from(index)] += 1;
                 }
                 Pick::None => prop_assert!(shapes.iter().all(|&(weight, _)| weight == 0)),
                 Pick::Wait(ServerIndex(index)) => {
-                    prop_assert!(matches!(algorithm, Algorithm::Source(_)));
+                    prop_assert!(waits(algorithm));
                     prop_assert!(candidate(index) && !free(index));
                 }
                 Pick::Full => {
-                    prop_assert!(!matches!(algorithm, Algorithm::Source(_)));
+                    prop_assert!(!waits(algorithm));
                     let mut candidates = (0..).take(shapes.len()).filter(|&index| candidate(index));
                     prop_assert!(candidates.all(|index| !free(index)));
                 }
@@ -275,3 +299,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_server_takes_much_more_than_its_share_and_an_idle_pool_bounds_nobody() {
+    let shapes = [(WEIGHT, None), (2 * WEIGHT, None), (WEIGHT, None)];
+    let pool = new_pool(BOUNDED, &shapes);
+    let clients: Vec<IpAddr> = (0..4_000_u32).map(|client| IpAddr::from(client.to_be_bytes())).collect();
+    for (number, &client) in (1_u32..).zip(&clients) {
+        assert!(matches!(pick(&pool, client.into(), None), Pick::Server(_)));
+        for (sessions, (weight, _)) in sessions(&pool).into_iter().zip(shapes) {
+            // 125 % of a quarter or a half, and what rounding up adds.
+            let share = f64::from(number) * 1.25 * f64::from(weight) / f64::from(4 * WEIGHT);
+            assert!(f64::from(sessions) <= share + 2.0, "{sessions} of {share} after {number}");
+        }
+    }
+    let (idle, unbounded) = (new_pool(BOUNDED, &shapes), new_pool(RING, &shapes));
+    for client in clients {
+        let [Pick::Server(bounded), Pick::Server(home)] =
+            [&idle, &unbounded].map(|pool| pick(pool, client.into(), None))
+        else {
+            panic!("nobody is full");
+        };
+        assert_eq!(bounded, home);
+        idle.servers[usize::from(bounded.0)].load.release();
+    }
+}
+
+/// One of the weights that servers have.
+const WEIGHT: u16 = 10;

@@ -9,6 +9,7 @@ use crate::plan::{Algorithm, NoServer, ServerIndex};
 use crate::serving::{PoolView, ServerView};
 
 mod first;
+pub mod hash;
 pub mod hash_map;
 mod last_resort;
 mod least_conn;
@@ -31,11 +32,26 @@ pub enum Pick {
     None,
 }
 
+/// What is known of the client of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its address.
+    pub address: IpAddr,
+    /// The [hash](hash::of) of what `balance hash` looks at, if there was anything.
+    pub hash: Option<u32>,
+}
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        Self { address, hash: None }
+    }
+}
+
 /// Chooses a server for a connection from `client` and takes one of its slots.
 ///
 /// `avoid` has just failed this connection and is chosen only if no other server is selectable at all: when the
 /// others are merely full the answer is [`Pick::Full`].
-pub fn pick(pool: &PoolView, client: IpAddr, avoid: Option<ServerIndex>) -> Pick {
+pub fn pick(pool: &PoolView, client: Client, avoid: Option<ServerIndex>) -> Pick {
     let mut candidates = Candidates { pool, avoid };
     if !candidates.any() {
         // Nobody else: the one that failed gets another chance.
@@ -48,7 +64,15 @@ pub fn pick(pool: &PoolView, client: IpAddr, avoid: Option<ServerIndex>) -> Pick
     let chosen = match pool.algorithm {
         Algorithm::RoundRobin | Algorithm::StaticRr => round_robin::choose(&candidates),
         Algorithm::LeastConn => least_conn::choose(&candidates),
-        Algorithm::Source(hash_type) => return source::choose(&candidates, client, hash_type),
+        Algorithm::Source(hash_type) => {
+            return hash::choose(&candidates, source::hash(client.address), hash_type);
+        }
+        Algorithm::Hash(hash_type) => {
+            return match client.hash {
+                Some(hash) => hash::choose(&candidates, hash, hash_type),
+                None => hash::in_turn(&candidates, hash_type),
+            };
+        }
         Algorithm::Random { draws } => random::choose(&candidates, draws),
         Algorithm::First => first::choose(&candidates),
     };

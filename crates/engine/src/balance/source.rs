@@ -1,34 +1,12 @@
 //! `balance source`: the same client address goes to the same server while the set of servers stays the same.
+//!
+//! Owns the hash of an address; `hash` leads from there to a server.
 
 use std::net::IpAddr;
 
-use crate::balance::ring::avalanche;
-use crate::balance::{Candidates, Pick};
-use crate::plan::HashType;
-
-/// Takes a slot of the server that `client` belongs to.
-///
-/// As with HAProxy, the client then waits for its own server rather than go to another. The server a retry avoids is
-/// replaced by the next one in the table or on the ring.
-pub(super) fn choose(candidates: &Candidates<'_>, client: IpAddr, hash_type: HashType) -> Pick {
-    let hash = hash(client);
-    let hash = if hash_type.avalanche { avalanche(hash) } else { hash };
-    let found = if hash_type.consistent {
-        candidates.pool.ring.from(hash).find_map(|index| candidates.get(index))
-    } else {
-        let entries = u64::try_from(candidates.pool.rotation.len()).unwrap_or(u64::MAX);
-        (0..entries).find_map(|step| candidates.in_rotation(u64::from(hash) + step))
-    };
-    match found {
-        Some((index, server)) if candidates.pool.acquire(server) => Pick::Server(index),
-        Some((index, _)) => Pick::Wait(index),
-        None => Pick::Full,
-    }
-}
-
 /// The address as one number. HAProxy takes it as it is as well: neighbouring clients then spread evenly, which no
 /// scrambling hash does for the handful of addresses a cluster has.
-fn hash(client: IpAddr) -> u32 {
+pub(super) fn hash(client: IpAddr) -> u32 {
     match client.to_canonical() {
         IpAddr::V4(address) => address.to_bits(),
         IpAddr::V6(address) => {

@@ -394,7 +394,7 @@ const fn weighs_dynamically(algorithm: Algorithm) -> bool {
     match algorithm {
         Algorithm::RoundRobin | Algorithm::LeastConn | Algorithm::First | Algorithm::Random { .. } => true,
         Algorithm::StaticRr => false,
-        Algorithm::Source(hash_type) => hash_type.consistent,
+        Algorithm::Source(hash_type) | Algorithm::Hash(hash_type) => hash_type.consistent,
     }
 }
 

@@ -74,7 +74,9 @@ impl Health {
     pub(super) fn consider_rebalance(&mut self, pool: PoolId, now: Instant) {
         let Some(section) = self.plan.pools.get(usize::from(pool.0)) else { return };
         // Where an address decides, a client would come back to where it was.
-        if section.outage.rebalance.is_none() || matches!(section.algorithm, Algorithm::Source(_)) {
+        if section.outage.rebalance.is_none()
+            || matches!(section.algorithm, Algorithm::Source(_) | Algorithm::Hash(_))
+        {
             return;
         }
         self.stop_rebalance(pool);

@@ -259,6 +259,7 @@ const fn algorithm_name(algorithm: Algorithm) -> &'static str {
         Algorithm::LeastConn => "leastconn",
         Algorithm::StaticRr => "static-rr",
         Algorithm::Source(_) => "source",
+        Algorithm::Hash(_) => "hash",
         Algorithm::Random { .. } => "random",
         Algorithm::First => "first",
     }

@@ -86,11 +86,15 @@ pub(super) fn pool_view(id: PoolId, pool: &Pool, capacities: &[Capacity], loads:
     let (mut table, mut ring) = (Arc::default(), Arc::default());
     match pool.algorithm {
         Algorithm::RoundRobin => table = rotation(&weights),
-        Algorithm::StaticRr | Algorithm::Source(HashType { consistent: false, .. }) => {
+        Algorithm::StaticRr
+        | Algorithm::Source(HashType { consistent: false, .. })
+        | Algorithm::Hash(HashType { consistent: false, .. }) => {
             let configured: Vec<u16> = pool.servers.iter().map(|server| server.weight).collect();
             table = hash_map(&weights, common_divisor(&configured).saturating_mul(WEIGHT_SCALE));
         }
-        Algorithm::Source(_) | Algorithm::Random { .. } => ring = Arc::new(Ring::new(&weights)),
+        Algorithm::Source(_) | Algorithm::Hash(_) | Algorithm::Random { .. } => {
+            ring = Arc::new(Ring::new(&weights));
+        }
         Algorithm::LeastConn | Algorithm::First => {}
     }
     PoolView {
@@ -116,9 +120,9 @@ pub(super) fn same(before: &PoolView, after: &PoolView) -> bool {
 /// As in HAProxy, a changing weight would make a table anew each time and move clients of `balance source`, so only maxconn grows.
 const fn effective_warmth(algorithm: Algorithm, warmth: Warmth) -> Warmth {
     match algorithm {
-        Algorithm::StaticRr | Algorithm::Source(HashType { consistent: false, .. }) => {
-            Warmth { weight: WEIGHT_SCALE, ..warmth }
-        }
+        Algorithm::StaticRr
+        | Algorithm::Source(HashType { consistent: false, .. })
+        | Algorithm::Hash(HashType { consistent: false, .. }) => Warmth { weight: WEIGHT_SCALE, ..warmth },
         _ => warmth,
     }
 }

@@ -1,6 +1,7 @@
 //! Servers, and how a connection finds one of them.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub enum Algorithm {
     LeastConn,
     /// By the client's address.
     Source(HashType),
+    /// By what a sample finds out about the connection ([`PoolRules::hash`]).
+    Hash(HashType),
     /// The least loaded of a few that are drawn by weight.
     Random {
         /// How many are drawn.
@@ -82,6 +85,25 @@ pub struct HashType {
     pub consistent: bool,
     /// Scrambles the hash first.
     pub avalanche: bool,
+    /// What makes a number of what a sample finds; addresses of clients are numbers already.
+    pub function: HashFunction,
+    /// A server on a ring takes no more than so many per cent of its fair share of connections, and those beyond go to the next
+    /// one (`hash-balance-factor`).
+    pub balance_factor: Option<NonZeroU32>,
+}
+
+/// What makes a number of a few bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum HashFunction {
+    /// That of the sdbm database.
+    #[default]
+    Sdbm,
+    /// Dan Bernstein's.
+    Djb2,
+    /// One for short keys, made for HAProxy.
+    Wt6,
+    /// CRC-32, that of Ethernet.
+    Crc32,
 }
 
 /// One server behind the endpoint.

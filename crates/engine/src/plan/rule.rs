@@ -38,6 +38,8 @@ pub struct PoolRules {
     pub servers: Vec<ServerRule>,
     /// Connections that go where others of their kind went (`stick`).
     pub stick: Vec<Stick>,
+    /// What decides about the server (`balance hash`).
+    pub hash: Option<Expression>,
 }
 
 /// Rules that wait for what a client sends.

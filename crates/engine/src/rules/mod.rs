@@ -19,6 +19,7 @@ use crate::time::Instant;
 pub use client_hello::{ClientHello, Partial, client_hello, hello_type};
 pub use condition::{Outcome, outcome};
 pub use frequency::Frequency;
+pub use sample::bytes_of;
 pub use table::{Key, Remembered, SharedTable, StickTable, Tracked, Undecided, key_of};
 pub use verdict::{Verdict, applies, verdict};
 

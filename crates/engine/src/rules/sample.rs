@@ -209,6 +209,17 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value as bytes: addresses as on the wire, numbers in 64 bits, as HAProxy hashes them.
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.into_owned(),
+            Self::Integer(number) => number.to_be_bytes().to_vec(),
+            Self::Boolean(value) => i64::from(value).to_be_bytes().to_vec(),
+            Self::Address(IpAddr::V4(address)) => address.octets().to_vec(),
+            Self::Address(IpAddr::V6(address)) => address.octets().to_vec(),
+        }
+    }
+
     /// The value as a whole number.
     pub(super) fn integer(&self) -> Option<i64> {
         match self {
@@ -245,4 +256,8 @@ impl<'a> Value<'a> {
             IpAddr::V6(address) => Some(address),
         }
     }
+}
+/// What an expression is as bytes, if it is anything now.
+pub fn bytes_of(expression: &Expression, context: &Context<'_>) -> Option<Vec<u8>> {
+    take(expression, context).value.map(Value::into_bytes)
 }

@@ -5,14 +5,16 @@
 //! buffer, so nothing is held for a connection that waits, and the server gets it all.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
+use mainstay_engine::balance::{Client, hash};
 use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::{
-    ConnectionRule, FrontendId, Inspection as ContentRules, Plan, Pool, PoolId, ServerIndex, TableId,
+    Algorithm, ConnectionRule, FrontendId, Inspection as ContentRules, Plan, Pool, PoolId, ServerIndex,
+    TableId,
 };
-use mainstay_engine::rules::{Context, Counters, Key, Outcome, Verdict, applies, key_of, verdict};
+use mainstay_engine::rules::{Context, Counters, Key, Outcome, Verdict, applies, bytes_of, key_of, verdict};
 use mainstay_engine::serving::Serving;
 
 use crate::clock;
@@ -64,8 +66,8 @@ pub(super) enum Step {
     Admit,
     /// It goes to this pool: count it there, and go on.
     Enter(PoolId),
-    /// Find a server of its pool, if possible this one.
-    FindServer(Option<ServerIndex>),
+    /// Find a server of its pool.
+    FindServer(Found),
     /// More has to arrive, or the time has to come.
     Wait,
     /// It is refused.
@@ -74,6 +76,22 @@ pub(super) enum Step {
     NoPool,
     /// The client is gone.
     Gone,
+}
+
+/// What rules and earlier connections say about the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// This one, if possible.
+    pub(super) server: Option<ServerIndex>,
+    /// The hash of what `balance hash` looks at.
+    pub(super) hash: Option<u32>,
+}
+
+impl Found {
+    /// What decides about the server of a client.
+    pub(super) fn client(self, address: SocketAddr) -> Client {
+        Client { address: address.ip(), hash: self.hash }
+    }
 }
 
 /// Which rules refused a connection.
@@ -107,7 +125,10 @@ pub(super) fn is_needed(plan: &Plan, frontend: FrontendId) -> bool {
 
 fn has_rules(pool: &Pool) -> bool {
     let rules = &pool.rules;
-    !rules.content.rules.is_empty() || !rules.servers.is_empty() || !rules.stick.is_empty()
+    !rules.content.rules.is_empty()
+        || !rules.servers.is_empty()
+        || !rules.stick.is_empty()
+        || rules.hash.is_some()
 }
 
 impl Inspection {
@@ -240,7 +261,7 @@ impl Inspection {
         match verdict {
             Verdict::Accept => {
                 self.deadline = None;
-                Step::FindServer(None)
+                Step::FindServer(Found::default())
             }
             Verdict::Reject => Step::Deny(Denial::Request),
             Verdict::Wait => {
@@ -268,14 +289,9 @@ impl Inspection {
         }
     }
 
-    /// The server that rules or earlier connections name, if it works, and where this connection is to be remembered.
-    fn find_server(
-        &mut self,
-        id: PoolId,
-        pool: &Pool,
-        received: &[u8],
-        serving: &Serving,
-    ) -> Option<ServerIndex> {
+    /// The server that rules or earlier connections name, if it works, and where this connection is to be remembered; and the
+    /// hash that decides where nothing else does.
+    fn find_server(&mut self, id: PoolId, pool: &Pool, received: &[u8], serving: &Serving) -> Found {
         let works = |server: &ServerIndex| {
             let servers = serving.pools.get(usize::from(id.0)).map(|view| &view.servers);
             servers.and_then(|servers| servers.get(usize::from(server.0))).is_some_and(|view| view.usable)
@@ -297,8 +313,13 @@ impl Inspection {
                 stores.push((stick.table, key));
             }
         }
+        let key = pool.rules.hash.as_ref().and_then(|key| bytes_of(key, &context));
+        let hash = match pool.algorithm {
+            Algorithm::Hash(hash_type) => key.map(|key| hash::of(hash_type.function, &key)),
+            _ => None,
+        };
         self.stores = stores;
-        server
+        Found { server, hash }
     }
 
     fn context<'a>(&'a self, received: Option<&'a [u8]>, serving: &'a Serving) -> Context<'a> {

@@ -4,10 +4,10 @@
 //! whoever enters it: between the two no slot stays free while a connection waits.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mainstay_engine::balance::Client;
 use mainstay_engine::plan::{NoServer, PoolId, ServerId, ServerIndex};
 use mainstay_engine::serving::{PoolLoad, Serving};
 
@@ -39,7 +39,7 @@ pub(super) struct Waiter {
     worker: usize,
     key: Key,
     /// For the choice of its server.
-    client: IpAddr,
+    client: Client,
     avoid: Option<ServerIndex>,
     /// The server it waits for, as long as that works; `None` takes any.
     place: Option<Standing>,
@@ -70,7 +70,7 @@ impl Waiter {
     pub(super) fn new(
         worker: usize,
         key: Key,
-        client: IpAddr,
+        client: Client,
         avoid: Option<ServerIndex>,
         place: Option<Place>,
     ) -> Self {

@@ -21,7 +21,7 @@ use nix::sys::epoll::EpollFlags;
 use crate::dial;
 
 use super::header::{self, HEADER_PATIENCE, Received};
-use super::inspection::{self, Denial, Inspection, Step, Subject};
+use super::inspection::{self, Denial, Found, Inspection, Step, Subject};
 use super::listing::{SessionId, SessionInfo, SessionPhase};
 use super::queue::Waiter;
 use super::record::{Record, Scene};
@@ -54,8 +54,8 @@ pub(super) struct Session {
     phase: Phase,
     /// What rules say of it; `None` where there are none.
     inspection: Option<Box<Inspection>>,
-    /// The server that rules or earlier connections chose for it, as long as it has not been tried.
-    preferred: Option<ServerIndex>,
+    /// What rules and earlier connections say about the server; one that they name is forgotten once it was tried.
+    found: Found,
     /// Whether a PROXY header has to come.
     awaits_header: bool,
     /// Whether the kernel reports what the client does.
@@ -121,7 +121,7 @@ impl Session {
             plan,
             phase: Phase::New,
             inspection,
-            preferred: None,
+            found: Found::default(),
             awaits_header: accept_proxy,
             watched: false,
             failures: 0,
@@ -172,8 +172,8 @@ impl Session {
                     }
                 }
                 Step::Enter(pool) => self.enter_pool(pool, tools),
-                Step::FindServer(server) => {
-                    self.preferred = server;
+                Step::FindServer(found) => {
+                    self.found = found;
                     self.phase = Phase::New;
                     return self.begin_search(tools);
                 }
@@ -242,7 +242,7 @@ impl Session {
     fn begin_search(&mut self, tools: &mut Tools) -> Next {
         // Others wait already: first come, first served.
         match tools.shared.queue(self.pool) {
-            Some(queue) if queue.length() > 0 && self.preferred.is_none() => self.enter_queue(None, tools),
+            Some(queue) if queue.length() > 0 && self.found.server.is_none() => self.enter_queue(None, tools),
             _ => self.find_server(tools),
         }
     }
@@ -524,7 +524,7 @@ impl Session {
     /// Chooses servers until a connect is on its way, or there is something else to wait for.
     fn find_server(&mut self, tools: &mut Tools) -> Next {
         loop {
-            let preferred = self.preferred.take();
+            let (preferred, client) = (self.found.server.take(), self.found.client(self.endpoints.client));
             let choice = match preferred {
                 Some(server) => {
                     let server = ServerId { pool: self.pool, server };
@@ -534,9 +534,7 @@ impl Session {
                         chosen => chosen,
                     }
                 }
-                None => {
-                    tools.shared.choose(&tools.serving(), self.pool, self.endpoints.client.ip(), self.avoid)
-                }
+                None => tools.shared.choose(&tools.serving(), self.pool, client, self.avoid),
             };
             let slot = match choice {
                 Choice::Server(slot) => slot,
@@ -701,7 +699,7 @@ impl Session {
         }
         let timeout = self.pool_section().and_then(|pool| pool.queue_timeout);
         self.phase = Phase::Queued { deadline: timeout.and_then(|timeout| tools.now.checked_add(timeout)) };
-        let (worker, client) = (self.admission.worker(), self.endpoints.client.ip());
+        let (worker, client) = (self.admission.worker(), self.found.client(self.endpoints.client));
         if place.is_none() {
             self.record.enter_queue();
         }

@@ -3,14 +3,14 @@
 //! Owns the two things a connection holds while it lives, [`Admission`] and [`Slot`]. Both are given back when they are
 //! dropped, whatever ended the connection, so no count can drift.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use mainstay_engine::balance::{self, Pick};
+use mainstay_engine::balance::{self, Client, Pick};
 use mainstay_engine::endpoints::Endpoints;
 use mainstay_engine::plan::{Dial, FrontendId, Plan, PoolId, ServerId, ServerIndex};
 use mainstay_engine::rules::Frequency;
@@ -171,7 +171,7 @@ impl Shared {
         self: &Arc<Self>,
         serving: &Serving,
         pool: PoolId,
-        client: IpAddr,
+        client: Client,
         avoid: Option<ServerIndex>,
     ) -> Choice {
         let Some(view) = serving.pools.get(usize::from(pool.0)) else { return Choice::None };

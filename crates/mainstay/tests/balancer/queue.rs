@@ -33,14 +33,16 @@ fn a_client_that_ends_its_side_in_the_queue_has_given_up_or_not_as_with_haproxy(
     });
 }
 
+/// The place of `qcur` among the statistics.
+const QCUR: usize = 2;
+
 /// How long a connection lasts whose client sends something and ends its side while another one has the only slot.
 fn wait_in_queue(balancer: &Balancer, sent: &str) -> Duration {
     let mut holder = balancer.connect();
     holder.read_exact(&mut [0]).expect("a server answers");
     let mut client: TcpStream = balancer.connect();
     client.write_all(sent.as_bytes()).expect("it is connected");
-    // It shall stand in the queue by then; if it does not, it leaves before it enters.
-    thread::sleep(Duration::from_millis(200));
+    balancer.wait_for(QCUR, "1");
     client.shutdown(Shutdown::Write).expect("it is connected");
     let began = Instant::now();
     match client.read(&mut [0]) {

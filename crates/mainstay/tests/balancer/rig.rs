@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Balancer {
     child: Child,
     address: SocketAddr,
+    stats: PathBuf,
 }
 
 /// Starts HAProxy and mainstay, in this order, each on a port of its own. `backend` is what its file says of the
@@ -35,14 +37,16 @@ fn start(backend: &str, command: fn(&PathBuf, &str) -> Command) -> Balancer {
     fs::create_dir_all(&directory).expect("a directory");
     let file = directory.join(format!("{}-{number}.cfg", std::process::id()));
     let address = free_address();
+    let stats = file.with_extension("stats");
     let text = format!(
-        "global\n maxconn 2000\n nbthread 1\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n \
-         timeout server 30s\nfrontend f\n bind {address}\n default_backend b\nbackend b\n{backend}"
+        "global\n maxconn 2000\n nbthread 1\n stats socket {}\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n \
+         timeout server 30s\nfrontend f\n bind {address}\n default_backend b\nbackend b\n{backend}",
+        stats.display()
     );
     fs::write(&file, text).expect("a file can be written");
     let socket = file.with_extension("socket").display().to_string();
     let child = command(&file, &socket).stderr(Stdio::null()).stdout(Stdio::null()).spawn();
-    let balancer = Balancer { child: child.expect("it starts; tools/install-test-tools"), address };
+    let balancer = Balancer { child: child.expect("it starts; tools/install-test-tools"), address, stats };
     let began = Instant::now();
     // Listening is not connected to: that would take a server's turn.
     while TcpListener::bind(address).is_ok() {
@@ -67,15 +71,43 @@ fn mainstay(file: &PathBuf, socket: &str) -> Command {
 impl Balancer {
     /// Which server answers a client with this address.
     pub(crate) fn ask_from(&self, source: [u8; 4]) -> u8 {
+        self.hold_from(source).1
+    }
+
+    fn connect_from(&self, source: [u8; 4]) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("an option");
         socket.bind(&SocketAddr::from((IpAddr::from(source), 0)).into()).expect("an address of loopback");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         socket.connect(&self.address.into()).expect("it listens");
-        let mut stream = TcpStream::from(socket);
+        TcpStream::from(socket)
+    }
+
+    /// Waits until the statistics of the backend say so of the column at `place`.
+    pub(crate) fn wait_for(&self, place: usize, value: &str) {
+        let began = Instant::now();
+        loop {
+            let mut stream = UnixStream::connect(&self.stats).expect("it listens");
+            writeln!(stream, "show stat b 2 -1").expect("it reads");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("it answers");
+            if text
+                .lines()
+                .any(|line| line.starts_with("b,BACKEND,") && line.split(',').nth(place) == Some(value))
+            {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{text}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// A connection from this address, and the server that it has got.
+    pub(crate) fn hold_from(&self, source: [u8; 4]) -> (TcpStream, u8) {
+        let mut stream = self.connect_from(source);
         let mut name = [0];
         stream.read_exact(&mut name).expect("a server answers");
-        name[0]
+        (stream, name[0])
     }
 
     /// A client's connection.

@@ -309,9 +309,16 @@ pub(super) const PROXY: &[Keyword] = &[
     ),
     acted_on(BACK, &["srvtcpka-idle"], Values::Words(1, 64), "15s", "silence after which a server is probed"),
     acted_on(BACK, &["srvtcpka-intvl"], Values::Words(1, 64), "10s", "time between probes of a server"),
+    acted_on(
+        BACK,
+        &["hash-balance-factor"],
+        Values::Words(1, 64),
+        "0",
+        "most connections of a server on a ring, in per cent of its fair share; 0 is no bound",
+    ),
     not_yet(
         BACK,
-        &["hash-balance-factor", "hash-preserve-affinity"],
+        &["hash-preserve-affinity"],
         Values::Anything,
         "a client of `balance source` waits for its server when that one is full",
     ),

@@ -3,7 +3,7 @@
 use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::{Word, codes};
 use crate::config::lower::haproxy::line::{Line, bad_value};
-use crate::plan::{Algorithm, HashType};
+use crate::plan::{Algorithm, HashFunction, HashType};
 
 /// Servers that `balance random` draws, unless it says.
 const DRAWS: u16 = 2;
@@ -17,6 +17,14 @@ pub(super) fn algorithm(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> O
         "static-rr" => Algorithm::StaticRr,
         "leastconn" => Algorithm::LeastConn,
         "source" => Algorithm::Source(HashType::default()),
+        "hash" => {
+            if line.values.len() != 2 {
+                let message = "`balance hash` takes a sample, such as `balance hash src,ipmask(24)`";
+                diagnostics.push(bad_value(line.values.get(2).unwrap_or(word), message));
+                return None;
+            }
+            Algorithm::Hash(HashType::default())
+        }
         "first" => Algorithm::First,
         "random" | "random()" => Algorithm::Random { draws: DRAWS },
         _ if start == "random" => Algorithm::Random { draws: draws(word, diagnostics)? },
@@ -27,7 +35,7 @@ pub(super) fn algorithm(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> O
         }
         _ => {
             line.bad_value(
-                "`balance` takes roundrobin, static-rr, leastconn, source, first or random",
+                "`balance` takes roundrobin, static-rr, leastconn, source, hash, first or random",
                 diagnostics,
             );
             return None;
@@ -49,7 +57,7 @@ fn draws(word: &Word, diagnostics: &mut Vec<Diagnostic>) -> Option<u16> {
 }
 
 fn is_other_algorithm(start: &str) -> bool {
-    ["uri", "url_param", "hdr", "rdp-cookie", "hash", "log-hash", "sticky"].contains(&start)
+    ["uri", "url_param", "hdr", "rdp-cookie", "log-hash", "sticky"].contains(&start)
 }
 
 /// What a `hash-type` line asks for.
@@ -66,12 +74,12 @@ pub(super) fn hash_type(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> O
     };
     let Some((function, modifier)) = rest.split_first() else {
         // As in HAProxy, whose addresses would else all lie close together on the ring.
-        return Some(HashType { consistent, avalanche: consistent });
+        return Some(HashType { consistent, avalanche: consistent, ..HashType::default() });
     };
-    if !["sdbm", "djb2", "wt6", "crc32"].contains(&function.text.as_str()) {
+    let Some(known) = FUNCTIONS.iter().find(|(name, _)| *name == function.text) else {
         report(function, "`hash-type` takes the function sdbm, djb2, wt6 or crc32");
         return None;
-    }
+    };
     let avalanche = match modifier.first() {
         None => false,
         Some(modifier) if modifier.text == "avalanche" => true,
@@ -80,10 +88,26 @@ pub(super) fn hash_type(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> O
             return None;
         }
     };
-    let message = format!(
-        "`{}` has no effect: as in HAProxy, `balance source` takes addresses as they are",
-        function.text
-    );
-    diagnostics.push(Diagnostic::note(codes::NO_EFFECT, function.span, message));
-    Some(HashType { consistent, avalanche })
+    Some(HashType { consistent, avalanche, function: known.1, balance_factor: None })
+}
+
+/// How `hash-type` calls the functions.
+const FUNCTIONS: [(&str, HashFunction); 4] = [
+    ("sdbm", HashFunction::Sdbm),
+    ("djb2", HashFunction::Djb2),
+    ("wt6", HashFunction::Wt6),
+    ("crc32", HashFunction::Crc32),
+];
+
+/// What a `hash-balance-factor` line asks for; 0 is no bound.
+pub(super) fn balance_factor(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<u32> {
+    let factor = line.values.first()?;
+    match factor.text.parse() {
+        Ok(percent) if percent == 0 || percent > 100 => Some(percent),
+        _ => {
+            let message = "`hash-balance-factor` takes 0, or more than 100 per cent of a server's fair share";
+            diagnostics.push(bad_value(factor, message));
+            None
+        }
+    }
 }

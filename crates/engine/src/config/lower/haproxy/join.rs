@@ -2,6 +2,7 @@
 //!
 //! Owns [`join`]: names, modes, missing time-outs, and proxies that are not started.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
@@ -15,7 +16,8 @@ use crate::config::lower::haproxy::{Parts, Reader};
 use crate::config::source::Span;
 use crate::limits;
 use crate::plan::{
-    Algorithm, Bind, Check, Frontend, FrontendRules, Outage, Pool, PoolId, PoolRules, Server, Tuning,
+    Algorithm, Bind, Check, Frontend, FrontendRules, HashType, Outage, Pool, PoolId, PoolRules, Server,
+    Tuning,
 };
 
 /// Shorter time-outs cut watches: an idle one hears a bookmark about once a minute, but `kubectl exec` and `logs -f`
@@ -168,11 +170,14 @@ fn lower_pool(proxy: &Proxy<'_>, id: u32, reader: &mut Reader<'_, '_>) -> Pool {
         let agent = agent(line, patience, reader);
         Server { check, agent, ..line.server(&settings.dial) }
     });
+    let balance_factor = settings.hash_balance_factor.and_then(NonZeroU32::new);
+    let hash_type = HashType { balance_factor, ..settings.hash_type.unwrap_or_default() };
     Pool {
         name: proxy.name.text.clone(),
         id: proxy.number,
         algorithm: match settings.algorithm {
-            Some(Algorithm::Source(_)) => Algorithm::Source(settings.hash_type.unwrap_or_default()),
+            Some(Algorithm::Source(_)) => Algorithm::Source(hash_type),
+            Some(Algorithm::Hash(_)) => Algorithm::Hash(hash_type),
             algorithm => algorithm.unwrap_or(Algorithm::RoundRobin),
         },
         servers: servers.collect(),

@@ -43,6 +43,10 @@ pub(super) struct Settings<'a> {
     pub(super) mode: Option<Given<Mode>>,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) hash_type: Option<HashType>,
+    /// In per cent; 0 is no bound.
+    pub(super) hash_balance_factor: Option<u32>,
+    /// What `balance hash` looks at.
+    pub(super) hash_key: Option<Word>,
     pub(super) maxconn: Option<u32>,
     pub(super) backlog: Option<u32>,
     pub(super) retries: Option<u32>,
@@ -169,6 +173,11 @@ impl<'a> Settings<'a> {
             "mode" => self.set_mode(line, reader.diagnostics),
             "balance" => {
                 self.algorithm = balance::algorithm(line, reader.diagnostics).or(self.algorithm);
+                self.hash_key = line.values.get(1).cloned();
+            }
+            "hash-balance-factor" => {
+                let factor = balance::balance_factor(line, reader.diagnostics);
+                self.hash_balance_factor = factor.or(self.hash_balance_factor);
             }
             "hash-type" => self.hash_type = balance::hash_type(line, reader.diagnostics).or(self.hash_type),
             "option abortonclose" => self.abort_on_close = on,

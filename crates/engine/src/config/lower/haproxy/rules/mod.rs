@@ -16,8 +16,8 @@ use crate::config::lower::haproxy::line::{Line, missing};
 use crate::config::lower::haproxy::proxy::Proxy;
 use crate::config::source::Span;
 use crate::plan::{
-    Action, ConnectionRule, FrontendRules, Inspection, PoolRules, ServerIndex, ServerRule, Stick, Switch,
-    Table,
+    Action, Algorithm, ConnectionRule, FrontendRules, Inspection, PoolRules, ServerIndex, ServerRule, Stick,
+    Switch, Table,
 };
 
 use condition::{AccessLists, Read, Standing};
@@ -98,6 +98,7 @@ pub(super) fn lower_rules(names: &Names<'_, '_>, reader: &mut Reader<'_, '_>) ->
     for line in &names.own.settings.rule_lines {
         lowering.line(line, reader);
     }
+    lowering.hash(reader);
     lowering.finish(reader)
 }
 
@@ -379,6 +380,20 @@ impl<'a> Lowering<'a, '_, '_> {
         let read = self.lists.condition(line.values, standing, self.names, reader);
         if let Some(Read { condition: Some(condition), .. }) = read {
             self.front.monitor_fail.push(condition);
+        }
+    }
+
+    /// What `balance hash` looks at.
+    fn hash(&mut self, reader: &mut Reader<'_, '_>) {
+        let settings = &self.names.own.settings;
+        let Some(key) =
+            settings.hash_key.as_ref().filter(|_| matches!(settings.algorithm, Some(Algorithm::Hash(_))))
+        else {
+            return;
+        };
+        match sample::read(key, self.names) {
+            Ok(sample) => self.pool.hash = Some(sample.expression),
+            Err(diagnostic) => reader.diagnostics.push(*diagnostic),
         }
     }
 
