@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::counters::{
-    AgentStatistics, BackCounters, CheckStatistics, FrontendCounters, RateStatus, TimeStatus,
+    AgentStatistics, BackCounters, CheckStatistics, FrontendCounters, RateStatus, RequestCounters, TimeStatus,
 };
 use crate::health::order::{AdminState, Order, Outcome, Refusal};
 use crate::peers::view::View;
@@ -310,6 +310,9 @@ pub struct FrontendStatus {
     pub sessions_total: u64,
     /// What else was counted.
     pub counters: FrontendCounters,
+    /// What was counted of requests, if it answers them itself.
+    #[serde(default)]
+    pub requests: Option<RequestCounters>,
 }
 
 /// One pool.

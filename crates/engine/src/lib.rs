@@ -14,6 +14,7 @@ pub mod health;
 mod jitter;
 pub mod limits;
 pub mod logging;
+pub mod pages;
 pub mod peers;
 pub mod plan;
 pub mod proxy_protocol;

@@ -7,6 +7,7 @@
 pub mod average;
 pub mod counters;
 pub mod rate;
+pub mod requests;
 pub mod termination;
 
 use std::net::SocketAddr;

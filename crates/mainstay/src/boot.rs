@@ -30,7 +30,7 @@ use crate::proxy::{Listeners, Proxy};
 use crate::resolver::NameServers;
 use crate::runtime_api::{self, Answers, Sockets};
 use crate::scripts::{Probe, Scripts};
-use crate::{clock, diagnostics, log, net, resources, signals, tracked};
+use crate::{clock, diagnostics, log, net, pages, resources, signals, tracked};
 
 /// Threads for checks, scripts and operators. They wait nearly all the time.
 const SERVICE_THREADS: usize = 2;
@@ -75,6 +75,9 @@ fn start(args: &RunArgs) -> Result<(), String> {
     let control = make_control(&plan, &args.peers, &runtime, &mailbox, inbox, memory)?;
     let answers = Answers::new(Arc::clone(&plan), control.proxy.clone(), mailbox.clone(), additions);
     let answers = Arc::new(answers);
+    if let Some(visitors) = control.proxy.as_ref().and_then(|proxy| proxy.visitors()) {
+        pages::serve(visitors, runtime.handle(), Arc::clone(&plan), Arc::clone(&answers));
+    }
     let stats_files = runtime_api::serve(stats_sockets, runtime.handle(), &answers)
         .map_err(|error| format!("cannot answer on the stats sockets: {error}"))?;
     let socket = socket

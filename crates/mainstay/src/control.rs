@@ -168,6 +168,10 @@ impl Control {
         }
         // Everything is handed over: nobody minds that it takes a moment.
         self.notifier.finish();
+        // Those who answer operators still hold it.
+        if let Some(proxy) = &self.proxy {
+            proxy.stop();
+        }
     }
 
     /// Has the kernel run this thread first, and says so, or what is missing.

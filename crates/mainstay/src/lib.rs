@@ -17,6 +17,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod net;
 pub mod notify;
+pub mod pages;
 pub mod peer_link;
 pub mod program;
 pub mod proxy;

@@ -8,6 +8,8 @@ mod exhaustion;
 mod metrics;
 #[path = "daemon/names.rs"]
 mod names;
+#[path = "daemon/pages.rs"]
+mod pages;
 mod ports;
 
 use std::fs;
@@ -132,6 +134,17 @@ fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = mainstay(arguments).output().expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (status.code(), text(stdout), text(stderr))
+}
+
+/// Waits until somebody listens on `port` of this machine. It is only looked at: a connection would count.
+fn await_listener(port: u16) {
+    let began = Instant::now();
+    // The address, the port, anything as the other end, and the number of LISTEN (proc(5)).
+    let line = format!("0100007F:{port:04X} 00000000:0000 0A ");
+    while !fs::read_to_string("/proc/net/tcp").expect("the kernel's table").contains(&line) {
+        assert!(began.elapsed() < PATIENCE, "nobody listens");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A port that nobody has.

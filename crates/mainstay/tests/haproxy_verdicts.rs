@@ -39,6 +39,8 @@ mod logs;
 mod mutations;
 #[path = "haproxy_verdicts/names.rs"]
 mod names;
+#[path = "haproxy_verdicts/pages.rs"]
+mod pages;
 mod ports;
 #[path = "haproxy_verdicts/proxy_headers.rs"]
 mod proxy_headers;

@@ -1,6 +1,6 @@
 //! What the data plane counted of each frontend, pool and server, as numbers of one moment.
 //!
-//! Owns [`FrontendCounters`], [`PoolCounters`] and [`ServerCounters`]. What they mean is said where they are counted, in
+//! Owns [`FrontendCounters`], [`RequestCounters`] and [`BackCounters`]. What they mean is said where they are counted, in
 //! [`serving`](crate::serving).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{optional_seconds, seconds};
 use crate::serving::average::Times;
 use crate::serving::rate::Rate;
+use crate::serving::requests::{CLASSES, RequestLoad};
 use crate::serving::{FrontendLoad, PoolLoad, ServerLoad};
 use crate::time::Instant;
 
@@ -65,6 +66,37 @@ impl FrontendCounters {
             request_errors: load.request_errors.load(Relaxed),
             bytes_in: load.bytes_in.load(Relaxed),
             bytes_out: load.bytes_out.load(Relaxed),
+        }
+    }
+}
+
+/// What was counted of the requests that a frontend answers itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RequestCounters {
+    /// Requests.
+    pub total: u64,
+    /// Requests each second.
+    pub rate: RateStatus,
+    /// Requests for something that is here.
+    pub intercepted: u64,
+    /// Requests that no server was there for.
+    pub unserved: u64,
+    /// Answers by class of their status: 1xx to 5xx, and others.
+    pub answers: [u64; CLASSES],
+    /// Whether HAProxy would show a backend of the same name, and with how many connections that would be full.
+    pub backend: Option<u32>,
+}
+
+impl RequestCounters {
+    /// The numbers of now.
+    pub(crate) fn of(load: &RequestLoad, backend: Option<u32>, now: Instant) -> Self {
+        Self {
+            total: load.total.load(Relaxed),
+            rate: RateStatus::of(&load.rate, now),
+            intercepted: load.intercepted.load(Relaxed),
+            unserved: load.unserved.load(Relaxed),
+            answers: load.answers.each_ref().map(|counter| counter.load(Relaxed)),
+            backend,
         }
     }
 }

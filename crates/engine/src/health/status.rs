@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::admin::{
     AgentStatistics, BackCounters, CheckStatistics, FrontendCounters, FrontendStatus, PoolStatus,
-    ServerStatus,
+    RequestCounters, ServerStatus,
 };
 use crate::health::agent::AgentHealth;
 use crate::health::closing::Closing;
@@ -12,7 +12,8 @@ use crate::health::rebalance::Rebalance;
 use crate::health::server::{ServerHealth, State};
 use crate::health::settings::{AdminState, Settings};
 use crate::health::{Health, PoolHealth};
-use crate::plan::{Algorithm, Check, Pool, Server, ServerId};
+use crate::limits;
+use crate::plan::{Algorithm, Check, Frontend, Pool, Server, ServerId};
 use crate::serving::{FrontendState, PoolView, ServerView, WEIGHT_SCALE};
 use crate::time::Instant;
 
@@ -57,8 +58,18 @@ impl Health {
                 sessions_max: load.sessions_max.load(Relaxed),
                 sessions_total: load.sessions_total.load(Relaxed),
                 counters: FrontendCounters::of(load, now),
+                requests: frontend.pages.as_ref().map(|pages| {
+                    let backend = pages.is_listen.then(|| self.fullconn(frontend));
+                    RequestCounters::of(&load.requests, backend, now)
+                }),
             })
             .collect()
+    }
+
+    /// With how many connections the backend of a `listen` section without servers would be full, as in HAProxy.
+    fn fullconn(&self, frontend: &Frontend) -> u32 {
+        let all = if self.plan.maxconn == 0 { limits::USUAL_MAXCONN } else { self.plan.maxconn };
+        frontend.maxconn.unwrap_or(all).div_ceil(10)
     }
 
     /// One for each pool of the plan.

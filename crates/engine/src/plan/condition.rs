@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::plan::{FrontendId, PoolId, ServerId, TableId};
+use crate::plan::{Account, FrontendId, PoolId, ServerId, TableId};
 
 /// What stands after `if` or `unless`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,12 @@ pub enum Fetch {
     ServerName,
     /// The first protocol of a TLS client hello's ALPN list (`req.ssl_alpn`).
     Alpn,
+    /// The path of a request of HTTP (`path`).
+    Path,
+    /// The method of a request of HTTP (`method`).
+    Method,
+    /// Whether a request of HTTP has the password of one of these (`http_auth`).
+    Authorized(Vec<Account>),
     /// Connections of a frontend (`fe_conn`).
     FrontendConnections(FrontendId),
     /// Servers that can be chosen (`nbsrv`).

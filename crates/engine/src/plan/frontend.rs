@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::plan::log::Logging;
-use crate::plan::{Elsewhere, FrontendRules, PoolId, Tuning};
+use crate::plan::{Elsewhere, FrontendRules, Pages, PoolId, Tuning};
 
-/// A set of listening addresses whose connections go to one pool.
+/// A set of listening addresses whose connections go to one pool, or are answered by the daemon itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frontend {
     /// The section's name.
@@ -26,6 +26,8 @@ pub struct Frontend {
     pub client_fin_timeout: Option<Duration>,
     /// Where connections go that no rule sends elsewhere; `None` is nowhere.
     pub pool: Option<PoolId>,
+    /// What it answers itself, in HTTP, instead of leading anywhere.
+    pub pages: Option<Pages>,
     /// The rules on its connections.
     pub rules: FrontendRules,
     /// What is logged of its connections.
@@ -71,6 +73,7 @@ impl Frontend {
             client_timeout: None,
             client_fin_timeout: None,
             pool: Some(pool),
+            pages: None,
             rules: FrontendRules::default(),
             logging: Logging::default(),
         }

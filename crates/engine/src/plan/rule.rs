@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::plan::{Condition, Count, Expression, PoolId, ServerIndex};
+use crate::plan::{AccessRule, Condition, Count, Expression, PoolId, ServerIndex};
 
 /// Index of a [`Table`] in its [`Plan`](crate::Plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -25,6 +25,12 @@ pub struct FrontendRules {
     pub switches: Vec<Switch>,
     /// Any of them makes `monitor-uri` say that the service is down (`monitor fail`).
     pub monitor_fail: Vec<Condition>,
+    /// Requests that any of these applies to are answered with metrics (`http-request use-service prometheus-exporter`).
+    pub exporter: Vec<Option<Condition>>,
+    /// Who may see its page of statistics, in order; everybody where none applies (`stats auth`, `stats http-request`).
+    pub stats_access: Vec<AccessRule>,
+    /// Who may change servers by way of that page: whom any of these holds for (`stats admin`).
+    pub stats_admin: Vec<Condition>,
     /// New connections in a second; more wait in the listen backlog (`rate-limit sessions`).
     pub sessions_per_second: Option<u32>,
 }

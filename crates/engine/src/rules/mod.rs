@@ -29,6 +29,30 @@ pub const COUNTERS: usize = 3;
 /// The counters of one connection.
 pub type Counters = [Option<Tracked>; COUNTERS];
 
+/// A request of HTTP.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpRequest<'a> {
+    /// `GET` and its like.
+    pub method: &'a str,
+    /// What is asked for, as it was written.
+    pub uri: &'a str,
+    /// The credentials of `Authorization: Basic`.
+    pub credentials: Option<&'a str>,
+}
+
+impl<'a> HttpRequest<'a> {
+    /// The part of the URI before `?`, without scheme and host.
+    pub fn path(&self) -> &'a str {
+        let uri = match self.uri.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => {
+                rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+            }
+            _ => self.uri,
+        };
+        uri.split(['?', '#']).next().unwrap_or(uri)
+    }
+}
+
 /// What is known of a connection when it is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -38,6 +62,8 @@ pub struct Context<'a> {
     pub destination: Option<SocketAddr>,
     /// The first bytes the client sent, as far as they have arrived; `None` where nothing is looked at yet.
     pub received: Option<&'a [u8]>,
+    /// The request of HTTP that is judged; `None` where bytes are relayed.
+    pub request: Option<HttpRequest<'a>>,
     /// Whether what has arrived is all that is waited for: undecided samples count as missing.
     pub complete: bool,
     /// Servers, loads and tables.

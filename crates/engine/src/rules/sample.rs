@@ -97,6 +97,20 @@ fn fetch<'a>(fetch: &'a Fetch, context: &Context<'a>) -> Sample<'a> {
         Fetch::DestinationPort => {
             Sample::settled(context.destination.and_then(|address| integer(address.port().into())))
         }
+        Fetch::Path => {
+            let path = context.request.map(|request| request.path().as_bytes());
+            Sample::settled(path.map(|path| Value::Text(Cow::Borrowed(path))))
+        }
+        Fetch::Method => {
+            let method = context.request.map(|request| request.method.as_bytes());
+            Sample::settled(method.map(|method| Value::Text(Cow::Borrowed(method))))
+        }
+        Fetch::Authorized(accounts) => {
+            let given = context.request.and_then(|request| request.credentials);
+            // All are compared, so that it takes as long whoever it is.
+            let fits = |given| accounts.iter().fold(false, |any, account| any | account.fits(given));
+            Sample::settled(Some(Value::Boolean(given.is_some_and(fits))))
+        }
         Fetch::Tracked { slot, table, count } => {
             Sample::settled(integer(table::tracked(context, *slot, *table, *count)))
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::average::Times;
 use super::rate::Rate;
+use super::requests::RequestLoad;
 use crate::time::Instant;
 
 /// Counters of one server.
@@ -249,6 +250,8 @@ pub struct FrontendLoad {
     pub bytes_out: AtomicU64,
     /// Lines it has logged (`%lc`).
     pub lines_total: AtomicU64,
+    /// Requests that it answered itself.
+    pub requests: RequestLoad,
 }
 
 impl FrontendLoad {
@@ -280,6 +283,7 @@ impl FrontendLoad {
             &self.bytes_in,
             &self.bytes_out,
         ]);
+        self.requests.reset();
     }
 
     /// Forgets the maxima (`clear counters`).
@@ -287,6 +291,7 @@ impl FrontendLoad {
         self.sessions_max.store(0, Ordering::Relaxed);
         self.connection_rate.reset_max();
         self.session_rate.reset_max();
+        self.requests.reset_maxima();
     }
 }
 

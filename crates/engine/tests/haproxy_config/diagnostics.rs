@@ -53,7 +53,7 @@ fn cases() -> Vec<(&'static str, String)> {
         ),
         plain(
             "H011-other-sections",
-            "resolvers dns\n  nameserver a 192.0.2.53:53\nuserlist u\n  user admin insecure-password hunter2\n",
+            "resolvers dns\n  nameserver a 192.0.2.53:53\npeers p\n  peer a 192.0.2.9:1024\n",
         ),
         plain(
             "H010-other-sections",
@@ -150,7 +150,27 @@ fn cases() -> Vec<(&'static str, String)> {
         front("H028-needs-http", "  option httplog\n  option forwardfor"),
         front(
             "H029-not-started",
-            "listen pages\n  bind :9000\n  mode http\n  stats enable\nfrontend nowhere\n  bind :7000",
+            "listen pages\n  bind :9000\n  mode tcp\n  stats enable\nfrontend nowhere\n  bind :7000",
+        ),
+        plain(
+            "H011-pages-of-a-relay",
+            "defaults\n  mode http\n  timeout client 4h\n  timeout server 4h\n  timeout connect 5s\nlisten api\n  bind :6443\n  \
+             monitor-uri /healthz\n  stats uri /stats\n  server m1 192.0.2.11:6443\n",
+        ),
+        front("H028-pages", "  stats enable\n  monitor-uri /healthz"),
+        plain(
+            "H015-pages",
+            "listen pages\n  bind :9000\n  mode http\n  timeout client 5s\n  stats refresh soon\n  stats http-request alow\n  \
+             http-request use-service prometheus-exportr\n",
+        ),
+        plain(
+            "H079-logins",
+            "listen pages\n  bind :9000\n  mode http\n  timeout client 5s\n  stats auth admin:secret\n  stats http-request deny\n",
+        ),
+        plain(
+            "H013-pages",
+            "userlist u\n  user admin password $6$hash\nlisten pages\n  bind :9000\n  mode http\n  timeout client 5s\n  \
+             stats enable\n  stats http-request auth unless { http_auth(u) }\n  http-request deny if { path /x }\n",
         ),
         back("H030-unused-backend", "backend spare\n  server m2 192.0.2.12:6443 check"),
         plain("H031-cuts-watches", &backend("").replace("4h", "50000")),

@@ -77,7 +77,7 @@ proptest! {
             "userlist u\n user admin pasword ", "defaults\n stats auth admin:", "frontend f\n stats auth ",
         ]),
     ) {
-        let loaded = check(&format!("{before}{password}\n"));
+        let loaded = check(&format!("{before}{password}\n nonsense\n"));
         let id = loaded.diagnostics.iter().find_map(|diagnostic| diagnostic.span).expect("a place").source;
         let masked = loaded.sources.masked_text(id);
         prop_assert!(!masked.unwrap().contains(&password));

@@ -48,6 +48,7 @@ fn context<'a>(serving: &'a Serving, counters: &'a Counters, received: Option<&'
         source: SocketAddr::from(([192, 0, 2, 77], 40_000)),
         destination: Some(SocketAddr::from(([198, 51, 100, 1], 6443))),
         received,
+        request: None,
         complete: false,
         serving,
         counters,

@@ -26,7 +26,7 @@ use Unit::{Milliseconds, Same};
 /// The end of a name, what it is written of, whether it only grows, help, the field of `show stat`, and its unit.
 type Row = (&'static str, &'static [Of], Kind, &'static str, &'static str, Unit);
 
-const ROWS: [Row; 47] = [
+const ROWS: [Row; 50] = [
     ("current_queue", &[B, S], Gauge, "Connections that wait now.", "qcur", Same),
     ("max_queue", &[B, S], Gauge, "Most connections that ever waited.", "qmax", Same),
     ("current_sessions", &[F, B, S], Gauge, "Connections now.", "scur", Same),
@@ -55,6 +55,9 @@ const ROWS: [Row; 47] = [
     ("limit_session_rate", &[F], Gauge, "The limit of connections each second.", "rate_lim", Same),
     ("max_session_rate", &[F, B, S], Gauge, "Most connections in a second.", "rate_max", Same),
     ("connections_rate_max", &[F], Gauge, "Most connections accepted in a second.", "conn_rate_max", Same),
+    ("http_requests_total", &[F], Counter, "Requests that it answered itself.", "req_tot", Same),
+    ("http_requests_rate_max", &[F], Gauge, "Most requests in a second.", "req_rate_max", Same),
+    ("intercepted_requests_total", &[F], Counter, "Requests for a page of it.", "intercepted", Same),
     ("connections_total", &[F], Counter, "Connections accepted.", "conn_tot", Same),
     ("denied_connections_total", &[F], Counter, "Connections refused when they came.", "dcon", Same),
     ("denied_sessions_total", &[F], Counter, "Connections refused by who connects.", "dses", Same),

@@ -100,6 +100,16 @@ struct Daemon<'a> {
     load: ProxyLoad,
 }
 
+/// What HAProxy's exporter answers a scrape with, and under `scope=mainstay` our names.
+///
+/// # Errors
+/// What is wrong with the query, as a sentence.
+pub fn of_haproxy(status: &Status, load: ProxyLoad, query: &str) -> Result<String, String> {
+    let wanted = Wanted::parse(query)?;
+    let own = wanted.own && wanted != Wanted { maintenance: wanted.maintenance, ..Wanted::EVERYTHING };
+    Ok(text(&Daemon { status, load }, Wanted { own, ..wanted }))
+}
+
 /// The text of a scrape.
 fn text(daemon: &Daemon<'_>, wanted: Wanted) -> String {
     let mut text = Exposition::default();

@@ -327,6 +327,7 @@ impl Inspection {
             source: self.endpoints.client,
             destination: Some(self.endpoints.destination).filter(|_| self.endpoints.local.is_none()),
             received,
+            request: None,
             complete: false,
             serving,
             counters: &self.counters,

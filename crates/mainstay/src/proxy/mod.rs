@@ -25,6 +25,7 @@ mod shared;
 mod slab;
 mod socket;
 mod timers;
+mod visitor;
 mod worker;
 
 use std::io;
@@ -41,6 +42,7 @@ use mainstay_engine::plan::ServerId;
 use mainstay_engine::rules::Frequency;
 use mainstay_engine::serving::Serving;
 use mainstay_engine::serving::termination::Cause;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock;
 use crate::syslog::Syslog;
@@ -48,6 +50,7 @@ use crate::unix_socket::Files;
 
 pub use listener::{BindError, Listeners};
 pub use listing::{Cursor, Page, SessionId, SessionInfo, SessionPhase};
+pub use visitor::{Presence, Visitor};
 
 use observe::Observer;
 use queue::PoolQueue;
@@ -62,9 +65,11 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// Those of listeners that are files.
-    _files: Files,
+    files: Mutex<Files>,
+    /// Connections that are answered elsewhere, until somebody takes them over.
+    visitors: Mutex<Option<UnboundedReceiver<Visitor>>>,
     /// When the unanswered question of [`Proxy::probe`] was asked.
     asked_at: Mutex<Option<Instant>>,
 }
@@ -135,6 +140,8 @@ impl Proxy {
             maxconn,
             frequencies: Mutex::new(vec![Frequency::default(); plan.frontends.len()]),
         };
+        // As many as there may be connections, and no more.
+        let (visitors, arriving) = unbounded_channel();
         let shared = Arc::new(Shared {
             queues: serving
                 .pools
@@ -149,14 +156,16 @@ impl Proxy {
             counters: Counters::default(),
             syslog: Syslog::start(&plan)?,
             observer: Observer::default(),
+            visitors,
         });
 
         // From here on an error drops `proxy`, which stops what has been started.
         let (shared_too, asked_at) = (Arc::clone(&shared), Mutex::new(None));
-        let mut proxy = Self {
+        let proxy = Self {
             shared: shared_too,
-            threads: Vec::new(),
-            _files: std::mem::take(&mut listeners.files),
+            threads: Mutex::default(),
+            files: Mutex::new(std::mem::take(&mut listeners.files)),
+            visitors: Mutex::new(Some(arriving)),
             asked_at,
         };
         for (index, receiver) in receivers.into_iter().enumerate() {
@@ -169,6 +178,17 @@ impl Proxy {
     /// Calls `report` for each server to which connects fail as often as its `error-limit` says.
     pub fn watch_errors(&self, report: impl Fn(ServerId) + Send + Sync + 'static) {
         self.shared.observer.set(Box::new(report));
+    }
+
+    /// Connections of frontends that answer themselves, those that have come so far included. Only the first who asks gets
+    /// them.
+    pub fn visitors(&self) -> Option<UnboundedReceiver<Visitor>> {
+        self.visitors.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The view that connections choose from now.
+    pub fn serving(&self) -> Arc<Serving> {
+        self.shared.serving.load_full()
     }
 
     /// Has all connections from now on, and those in queues, choose from this view.
@@ -207,7 +227,8 @@ impl Proxy {
     ///
     /// Never blocks: it looks at the answers to an earlier question, and asks again.
     pub fn probe(&self) -> Result<(), String> {
-        if let Some(thread) = self.threads.iter().find(|thread| thread.is_finished()) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = threads.iter().find(|thread| thread.is_finished()) {
             return Err(format!("the {} has ended", thread.thread().name().unwrap_or("thread")));
         }
         let asked = self.shared.asked.load(Ordering::Acquire);
@@ -265,10 +286,18 @@ impl Proxy {
         self.shared.counters.session_rate.reset_max();
     }
 
-    /// Closes all listeners and connections, and waits for the threads to end.
-    pub fn stop(self) {}
+    /// Closes all listeners and connections, waits for the threads to end, and takes the listeners' files away.
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.wake_all();
+        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+        drop(std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
 
-    fn spawn<F>(&mut self, name: String, run: F) -> io::Result<()>
+    fn spawn<F>(&self, name: String, run: F) -> io::Result<()>
     where
         F: FnOnce() -> nix::Result<()> + Send + 'static,
     {
@@ -277,7 +306,7 @@ impl Proxy {
                 tracing::error!("the {name} of the data plane ended: {error}");
             }
         })?;
-        self.threads.push(thread);
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         Ok(())
     }
 
@@ -290,11 +319,6 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        self.wake_all();
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so.
-            let _ = thread.join();
-        }
+        self.stop();
     }
 }

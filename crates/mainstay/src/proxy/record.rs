@@ -460,3 +460,25 @@ impl Record {
 fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
+
+/// Why a connect failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// At once: trying the same server again at once would fail the same way.
+    Refused,
+    /// It took its time.
+    TimedOut,
+    /// The server went down before it was connected.
+    ServerDown,
+}
+
+impl Failure {
+    /// What it is the end of, if no server is left to try.
+    pub(super) const fn cause(self) -> Cause {
+        match self {
+            Self::Refused => Cause::Server,
+            Self::TimedOut => Cause::ServerTimeout,
+            Self::ServerDown => Cause::Down,
+        }
+    }
+}

@@ -24,12 +24,13 @@ use super::header::{self, HEADER_PATIENCE, Received};
 use super::inspection::{self, Denial, Found, Inspection, Step, Subject};
 use super::listing::{SessionId, SessionInfo, SessionPhase};
 use super::queue::Waiter;
-use super::record::{Record, Scene};
+use super::record::{Failure, Record, Scene};
 use super::relay::Side;
 use super::relaying::Relaying;
 use super::shared::{Accepted, Admission, Choice, Place, Slot};
 use super::slab::Key;
 use super::socket;
+use super::visitor::{Presence, Visitor};
 use super::worker::{Socket, Tools};
 
 /// How long a connection waits before it tries the same server again, unless the connect time-out is shorter. HAProxy's
@@ -101,6 +102,8 @@ pub(super) enum Next {
     Again,
     /// Drop it.
     Close,
+    /// Take it off the epoll, and give what [`Session::into_visitor`] makes of it to whoever answers it.
+    HandOver,
 }
 
 impl Session {
@@ -150,8 +153,23 @@ impl Session {
         if self.admit(tools).is_err() {
             return Next::Close;
         }
+        if self.is_answered() {
+            return Next::HandOver;
+        }
         self.enter_pool(self.pool, tools);
         self.begin_search(tools)
+    }
+
+    /// Whether it is not relayed, but answered by the daemon itself.
+    fn is_answered(&self) -> bool {
+        self.plan.frontends.get(usize::from(self.frontend.0)).is_some_and(|section| section.pages.is_some())
+    }
+
+    /// The connection, for whoever answers it.
+    pub(super) fn into_visitor(self) -> Visitor {
+        let Self { client, endpoints, frontend, inspection, admission, .. } = self;
+        let presence = Presence::new(admission, inspection);
+        Visitor { stream: client.stream, endpoints, frontend, presence }
     }
 
     /// Asks the rules on, until they wait for something or have decided.
@@ -182,6 +200,7 @@ impl Session {
                     return Next::Wait;
                 }
                 Step::Deny(denial) => return self.deny(denial),
+                Step::NoPool if self.is_answered() => return Next::HandOver,
                 Step::NoPool => {
                     self.pool = NO_POOL;
                     return self.give_up(tools);
@@ -773,26 +792,5 @@ impl Session {
 
     fn pool_section(&self) -> Option<&Pool> {
         self.plan.pools.get(usize::from(self.pool.0))
-    }
-}
-
-/// Why a connect failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    /// At once: trying the same server again at once would fail the same way.
-    Refused,
-    /// It took its time.
-    TimedOut,
-    /// The server went down before it was connected.
-    ServerDown,
-}
-
-impl Failure {
-    const fn cause(self) -> Cause {
-        match self {
-            Self::Refused => Cause::Server,
-            Self::TimedOut => Cause::ServerTimeout,
-            Self::ServerDown => Cause::Down,
-        }
     }
 }

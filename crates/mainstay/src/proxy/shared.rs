@@ -19,6 +19,7 @@ use mainstay_engine::serving::termination::Cause;
 use mainstay_engine::serving::{FrontendLoad, ServerLoad, ServerView, Serving};
 use mainstay_engine::time::{Instant as EngineInstant, UnixTime};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use crate::syslog::Syslog;
@@ -27,6 +28,7 @@ use super::listing::{ListRequest, SessionId};
 use super::observe::Observer;
 use super::queue::PoolQueue;
 use super::slab::Key;
+use super::visitor::Visitor;
 
 /// One for the whole data plane.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) syslog: Syslog,
     pub(super) observer: Observer,
+    /// Where connections go that are answered elsewhere.
+    pub(super) visitors: UnboundedSender<Visitor>,
 }
 
 /// What is counted for the data plane as a whole.

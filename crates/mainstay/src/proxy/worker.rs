@@ -270,6 +270,17 @@ impl Worker {
         self.step(key, Session::start);
     }
 
+    /// Lets go of a session that is answered elsewhere.
+    fn hand_over(&mut self, key: Key) {
+        let Some(session) = self.sessions.remove(key) else { return };
+        self.timers.disarm(key, session.armed);
+        let visitor = session.into_visitor();
+        // It fails only for one that was not watched yet.
+        let _ = self.tools.epoll.delete(&visitor.stream);
+        // As the daemon ends, nobody answers any more.
+        let _ = self.tools.shared.visitors.send(visitor);
+    }
+
     /// Lets a session do something, then does what it asks for.
     fn step(&mut self, key: Key, act: impl FnOnce(&mut Session, &mut Tools) -> Next) {
         let Some(session) = self.sessions.get_mut(key) else { return };
@@ -288,6 +299,7 @@ impl Worker {
                 self.timers.disarm(key, session.and_then(|session| session.armed));
                 return;
             }
+            Next::HandOver => return self.hand_over(key),
             Next::Again if !session.again => {
                 session.again = true;
                 self.again.push(key);

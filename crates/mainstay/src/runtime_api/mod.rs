@@ -23,7 +23,9 @@ use std::time::Duration;
 use mainstay_engine::Plan;
 use mainstay_engine::admin::{Reply, Request, Status};
 use mainstay_engine::config::lower::haproxy::Additions;
+use mainstay_engine::health::order::{Order, Outcome, Refusal};
 use mainstay_engine::plan::Level;
+use mainstay_engine::serving::Serving;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
@@ -93,6 +95,27 @@ impl Answers {
     /// What the data plane did.
     pub fn load(&self) -> ProxyLoad {
         self.proxy.as_ref().map(|proxy| proxy.load()).unwrap_or_default()
+    }
+
+    /// Has an order carried out.
+    ///
+    /// # Errors
+    /// Why nobody would say what came of it, as a sentence.
+    pub async fn order(&self, order: Order) -> Result<Result<Outcome, Refusal>, String> {
+        match self.request(Request::Order(order)).await? {
+            Reply::Order(result) => Ok(result),
+            _ => Err("the daemon gave an answer that was not asked for".to_owned()),
+        }
+    }
+
+    /// What everything else is answered by: servers, loads and tables of this moment.
+    pub fn serving(&self) -> Option<Arc<Serving>> {
+        self.proxy.as_ref().map(|proxy| proxy.serving())
+    }
+
+    /// Threads of the data plane.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     async fn request(&self, request: Request) -> Result<Reply, String> {

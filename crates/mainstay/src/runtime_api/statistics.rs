@@ -3,6 +3,8 @@
 //! Owns [`Line`], [`lines`] and the forms. Names and order of the fields, and what each form says of them, are HAProxy
 //! 2.6's. A field that means nothing for a line, or counts what TCP mode has none of, is empty.
 
+mod listen;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -185,6 +187,7 @@ pub fn lines(status: &Status, filter: &Filter) -> Vec<Line> {
     for id in proxies {
         for front in status.frontends.iter().filter(|front| front.id == id) {
             lines.push(frontend(front));
+            lines.extend(listen::backend(front, status.uptime));
         }
         for pool in status.pools.iter().filter(|pool| pool.id == id) {
             lines.extend(pool.servers.iter().map(|one| server(status, pool, one)));
@@ -261,6 +264,11 @@ impl Line {
         if let Some(place) = FIELDS.iter().position(|field| *field == name) {
             self.fields.insert(place, (tags, value));
         }
+    }
+
+    /// Leaves out fields, for those who may not see them.
+    pub fn hide(&mut self, names: &[&str]) {
+        self.fields.retain(|place, _| FIELDS.get(*place).is_none_or(|name| !names.contains(name)));
     }
 
     /// Counters, which only ever grow.
@@ -341,6 +349,7 @@ fn frontend(front: &FrontendStatus) -> Line {
         [("rate", counters.session_rate.now), ("rate_max", counters.session_rate.max)],
     );
     line.put("rate_lim", "CLP", Value::U32(0));
+    listen::requests(&mut line, front);
     line.rates(
         ["MRP", "MMP"],
         [("conn_rate", counters.connection_rate.now), ("conn_rate_max", counters.connection_rate.max)],

@@ -26,11 +26,8 @@ fn start(place: &Place, port: u16) -> (Killed, String) {
         .spawn()
         .expect("it starts");
     let daemon = Killed(child);
-    let began = Instant::now();
-    while UnixStream::connect(&stats).is_err() {
-        assert!(began.elapsed() < PATIENCE, "it does not answer");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    // The last that it begins with.
+    await_listener(port);
     (daemon, stats)
 }
 

@@ -1,6 +1,8 @@
 //! The files that both are asked about, topic by topic.
 
-use crate::{addresses, balance, checks, general, language, logs, mutations, names, proxy_headers, rules};
+use crate::{
+    addresses, balance, checks, general, language, logs, mutations, names, pages, proxy_headers, rules,
+};
 
 /// What is asked about one part of the language. The lines are put into files that are otherwise complete.
 pub(crate) struct Topic {
@@ -24,6 +26,7 @@ const TOPICS: &[Topic] = &[
     language::TOPIC,
     logs::TOPIC,
     names::TOPIC,
+    pages::TOPIC,
     proxy_headers::TOPIC,
     rules::TOPIC,
 ];

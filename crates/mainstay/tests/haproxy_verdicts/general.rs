@@ -16,8 +16,6 @@ const DISAGREEMENTS: &[(&str, &str)] = &[
     ("check\n default_backend b", "HAProxy follows the loop although it says that it ignores the line"),
     ("email-alert level", "HAProxy misses the rest of it, and mainstay sends no mail at all"),
     ("tfo id 7", "HAProxy asks for `retry-on`, and mainstay does without both"),
-    ("monitor-uri", "what HAProxy ignores here is not acted on anywhere, and that is said"),
-    ("stats enable", "what HAProxy ignores here is not acted on anywhere, and that is said"),
     (
         "default_backend b\nbackend b\n mode tcp\n server a",
         "a frontend that inherits `mode http` runs as tcp for its tcp backend",

@@ -13,6 +13,7 @@ mod join;
 mod line;
 mod log;
 mod log_format;
+mod page;
 mod proxy;
 mod proxy_header;
 mod resolvers;
@@ -40,6 +41,7 @@ use crate::plan::{Frontend, Pool, Resolver, RuntimeApi, ScriptUser, Table};
 use bind::{UnixBind, lower_unix_bind};
 use line::recognise;
 use log::GlobalLogs;
+use page::{Balancer, Userlist};
 use proxy::{Proxy, Settings};
 use server::Authorities;
 use stats_socket::lower_socket;
@@ -74,8 +76,17 @@ pub struct Parts {
 pub fn lower(tree: &Tree, surroundings: &Surroundings<'_>, diagnostics: &mut Vec<Diagnostic>) -> Parts {
     let mut parts = Parts::default();
     let (authorities, logs, programs) = (Authorities::default(), GlobalLogs::default(), Programs::of(tree));
-    let (unix_bind, resolvers) = (UnixBind::default(), Vec::new());
-    let mut reader = Reader { surroundings, authorities, logs, unix_bind, resolvers, programs, diagnostics };
+    let mut reader = Reader {
+        surroundings,
+        authorities,
+        logs,
+        unix_bind: UnixBind::default(),
+        resolvers: Vec::new(),
+        programs,
+        balancer: Balancer::of(tree),
+        userlists: Vec::new(),
+        diagnostics,
+    };
     for section in tree.sections.iter().filter(|section| section.kind == Kind::Global) {
         lower_global(section, &mut parts, &mut reader);
     }
@@ -108,6 +119,9 @@ struct Reader<'a, 'b> {
     /// Every `resolvers` section.
     resolvers: Vec<Resolver>,
     programs: Programs,
+    balancer: Balancer,
+    /// Every `userlist` section.
+    userlists: Vec<Userlist>,
     diagnostics: &'b mut Vec<Diagnostic>,
 }
 

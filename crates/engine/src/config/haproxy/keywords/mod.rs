@@ -113,7 +113,7 @@ pub const OTHER_SECTIONS: &[(&str, &str)] = &[
     ("resolvers", ""),
     ("ring", "connections are not logged"),
     ("traces", "there are no traces of HAProxy's inside"),
-    ("userlist", "nobody logs in"),
+    ("userlist", ""),
 ];
 
 /// The sections that mainstay acts on.

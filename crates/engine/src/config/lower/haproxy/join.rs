@@ -9,12 +9,14 @@ use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::{Kind, Word, codes};
 use crate::config::lower::haproxy::bind::{Listen, number, settle};
 use crate::config::lower::haproxy::check::{Patience, ProxyFacts, agent};
+use crate::config::lower::haproxy::page::check_pages;
 use crate::config::lower::haproxy::proxy::{Given, Mode, Proxy};
 use crate::config::lower::haproxy::rules::{Names, check_inheritance, has_table, lower_rules, lower_tables};
 use crate::config::lower::haproxy::track::track;
 use crate::config::lower::haproxy::{Parts, Reader};
 use crate::config::source::Span;
 use crate::limits;
+use crate::plan::log::Logging;
 use crate::plan::{
     Algorithm, Bind, Check, Frontend, FrontendRules, HashType, Outage, Pool, PoolId, PoolRules, Server,
     Tuning,
@@ -41,8 +43,16 @@ pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader
     track(&backs, &mut parts.pools, reader.diagnostics);
     let mut used = vec![false; backs.len()];
     let mut fronts: Vec<(&Proxy<'_>, Option<PoolId>, Vec<Listen>)> = Vec::new();
+    let mut pages: Vec<&Proxy<'_>> = Vec::new();
     for front in proxies.iter().filter(|proxy| proxy.is_front() && !proxy.settings.disabled) {
-        let Some(default) = target(front, proxies, reader.diagnostics) else { continue };
+        let default = match target(front, proxies, reader.diagnostics) {
+            Target::Nowhere => continue,
+            Target::Pages => {
+                pages.push(front);
+                None
+            }
+            Target::Servers(default) => default,
+        };
         let switches = front.switches().filter_map(|word| named_back(proxies, word));
         let mut targets: Vec<&Proxy<'_>> = Vec::new();
         for back in default.into_iter().chain(switches) {
@@ -65,9 +75,11 @@ pub(super) fn join(proxies: &[Proxy<'_>], parts: &mut Parts, reader: &mut Reader
     }
     settle(&mut fronts.iter_mut().flat_map(|(_, _, binds)| binds).collect::<Vec<_>>());
     let names: Vec<&Proxy<'_>> = fronts.iter().map(|(front, _, _)| *front).collect();
-    parts.frontends =
-        fronts.into_iter().map(|(proxy, pool, binds)| lower_frontend(proxy, pool, binds, reader)).collect();
-    join_rules(proxies, &names, &backs, parts, reader);
+    let answers = |proxy: &Proxy<'_>| pages.iter().any(|page| std::ptr::eq(*page, proxy));
+    let lower = |(proxy, pool, binds)| lower_frontend(proxy, (pool, answers(proxy)), binds, reader);
+    parts.frontends = fronts.into_iter().map(lower).collect();
+    check_pages(proxies, answers, reader.diagnostics);
+    join_rules(proxies, (&names, &backs, &pages), parts, reader);
     for (back, _) in backs.iter().zip(used).filter(|(_, used)| !used) {
         reader.diagnostics.push(Diagnostic::note(
             codes::UNUSED_BACKEND,
@@ -89,27 +101,29 @@ fn fill(parts: &mut Parts) {
             frontend.pool == Some(id) || frontend.rules.switches.iter().any(|switch| switch.pool == Some(id))
         };
         let connections = parts.frontends.iter().filter(leads).map(limit).fold(0, u32::saturating_add);
-        pool.fullconn = connections.div_ceil(10);
+        pool.fullconn = connections.div_ceil(10).max(1);
     }
 }
 
 /// Reads the rules of every proxy, and gives them to its frontend and its pool.
 fn join_rules(
     proxies: &[Proxy<'_>],
-    fronts: &[&Proxy<'_>],
-    backs: &[&Proxy<'_>],
+    (fronts, backs, pages): (&[&Proxy<'_>], &[&Proxy<'_>], &[&Proxy<'_>]),
     parts: &mut Parts,
     reader: &mut Reader<'_, '_>,
 ) {
+    let userlists = reader.userlists.clone();
     let tables: Vec<&Proxy<'_>> = proxies.iter().filter(|proxy| has_table(proxy)).collect();
     parts.tables = lower_tables(&tables, reader);
     check_inheritance(proxies, reader.diagnostics);
     for own in proxies {
-        let names = Names { own, proxies, fronts, backs, tables: &tables };
+        let http = pages.iter().any(|page| std::ptr::eq(*page, own));
+        let names = Names { own, proxies, fronts, backs, tables: &tables, http, userlists: &userlists };
         let (front, pool) = lower_rules(&names, reader);
         let place = |among: &[&Proxy<'_>]| among.iter().position(|other| std::ptr::eq(*other, own));
         if let Some(frontend) = place(fronts).and_then(|place| parts.frontends.get_mut(place)) {
             frontend.rules = front;
+            frontend.rules.stats_access.extend(own.settings.pages.login());
         }
         if let Some(back) = place(backs).and_then(|place| parts.pools.get_mut(place)) {
             back.rules = pool;
@@ -124,7 +138,7 @@ fn named_back<'a, 'b>(proxies: &'b [Proxy<'a>], word: &Word) -> Option<&'b Proxy
 
 fn lower_frontend(
     proxy: &Proxy<'_>,
-    pool: Option<PoolId>,
+    (pool, answers): (Option<PoolId>, bool),
     binds: Vec<Listen>,
     reader: &mut Reader<'_, '_>,
 ) -> Frontend {
@@ -147,13 +161,20 @@ fn lower_frontend(
         client_timeout: settings.timeouts.get("timeout client"),
         client_fin_timeout: settings.timeouts.get("timeout client-fin"),
         pool,
+        pages: answers.then(|| settings.pages.pages(&proxy.name.text, proxy.kind == Kind::Listen)),
         rules: FrontendRules::default(),
-        logging: settings.logs.lower(
-            &reader.logs,
-            Some((&proxy.name.text, proxy.name.span)),
-            reader.diagnostics,
-        ),
+        logging: frontend_logging(proxy, answers, reader),
     }
+}
+
+/// What is logged of its connections. Requests that it answers itself are not, so its format does not matter.
+fn frontend_logging(proxy: &Proxy<'_>, answers: bool, reader: &mut Reader<'_, '_>) -> Logging {
+    let mut found = Vec::new();
+    let name = Some((proxy.name.text.as_str(), proxy.name.span));
+    let logging = proxy.settings.logs.lower(&reader.logs, name, &mut found);
+    found.retain(|diagnostic: &Diagnostic| !answers || diagnostic.code == codes::NO_LOG_TARGET);
+    reader.diagnostics.extend(found);
+    if answers { Logging::default() } else { logging }
 }
 
 fn lower_pool(proxy: &Proxy<'_>, id: u32, reader: &mut Reader<'_, '_>) -> Pool {
@@ -224,13 +245,22 @@ fn check_names(proxies: &[Proxy<'_>], diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The proxy whose servers those connections go to that no rule sends elsewhere; `Some(None)` where there is none but
-/// rules. Where there are no rules either, it is not started, and that is said.
+/// Where connections of a frontend go.
+enum Target<'a, 'b> {
+    /// To the servers of this proxy, unless a rule sends them elsewhere; `None` where there are only rules.
+    Servers(Option<&'b Proxy<'a>>),
+    /// To nobody: it answers them itself.
+    Pages,
+    /// It is not started.
+    Nowhere,
+}
+
+/// Where connections of a frontend go. If that is nowhere, it is said.
 fn target<'a, 'b>(
     front: &'b Proxy<'a>,
     proxies: &'b [Proxy<'a>],
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Option<&'b Proxy<'a>>> {
+) -> Target<'a, 'b> {
     if !front.has_bind && front.kind == Kind::Frontend {
         diagnostics.push(
             Diagnostic::warning(
@@ -255,23 +285,20 @@ fn target<'a, 'b>(
                     Some(meant) => diagnostic.hint(format!("did you mean `{meant}`?")),
                     None => diagnostic.label("not defined"),
                 });
-                return None;
+                return Target::Nowhere;
             }
             found
         }
     };
     let reason = match back {
-        None if front.settings.has_page => "it only shows a page; `mainstay status` shows the same",
+        Some(back) if !back.settings.disabled && back.has_server => return Target::Servers(Some(back)),
+        _ if front.answers_http() => return Target::Pages,
         None => "it has no `default_backend`",
         Some(back) if back.settings.disabled => "its backend is disabled",
-        Some(back) if !back.has_server && front.settings.has_page => {
-            "it only shows a page; `mainstay status` shows the same"
-        }
-        Some(back) if !back.has_server => "it leads to no server",
-        Some(_) => return Some(back),
+        Some(_) => "it leads to no server",
     };
     if front.switches().next().is_some() {
-        return Some(None);
+        return Target::Servers(None);
     }
     diagnostics.push(
         Diagnostic::warning(
@@ -281,7 +308,7 @@ fn target<'a, 'b>(
         )
         .label("nothing listens for it"),
     );
-    None
+    Target::Nowhere
 }
 
 fn check_modes(front: &Proxy<'_>, back: &Proxy<'_>, diagnostics: &mut Vec<Diagnostic>) {

@@ -11,12 +11,13 @@ use crate::config::lower::haproxy::bind::{Listen, lower_bind};
 use crate::config::lower::haproxy::check::Rules;
 use crate::config::lower::haproxy::line::{Line, bad_value, recognise};
 use crate::config::lower::haproxy::log::Logs;
+use crate::config::lower::haproxy::page::PageSettings;
 use crate::config::lower::haproxy::proxy_header::expects_header;
 use crate::config::lower::haproxy::rules::is_rule;
 use crate::config::lower::haproxy::server::{Parameters, ServerLine};
 use crate::config::lower::haproxy::source::{lower_line, report_alone};
 use crate::config::lower::haproxy::template::lower_template;
-use crate::config::lower::haproxy::{Reader, balance, tuning, value};
+use crate::config::lower::haproxy::{Reader, balance, rules, tuning, value};
 use crate::config::source::Span;
 use crate::limits;
 use crate::plan::{Algorithm, Dial, HashType, Tuning};
@@ -75,8 +76,8 @@ pub(super) struct Settings<'a> {
     pub(super) rules_from: Option<Span>,
     /// Options that need `mode http`.
     pub(super) http_options: Vec<Given<&'static str>>,
-    /// Whether there would be a page of statistics.
-    pub(super) has_page: bool,
+    /// What it answers itself.
+    pub(super) pages: PageSettings<'a>,
 }
 
 /// Every time-out; zero is none, as in HAProxy.
@@ -143,6 +144,7 @@ impl<'a> Settings<'a> {
         self.mode = self.mode.map(|given| Given { own: false, ..given });
         self.default_backend = self.default_backend.map(|given| Given { own: false, ..given });
         self.rules = self.rules.inherited();
+        self.pages = self.pages.inherited();
         self
     }
 
@@ -153,6 +155,10 @@ impl<'a> Settings<'a> {
             let Some(line) = recognise(PROXY, Kind::Defaults, statement, reader.diagnostics) else {
                 continue;
             };
+            if CONDITIONAL.contains(&line.name) {
+                refuse_in_defaults(&line, reader.diagnostics);
+                continue;
+            }
             if line.name == "acl" || line.name.starts_with("tcp-request ") {
                 require_name(section, &line, reader.diagnostics);
             }
@@ -169,6 +175,7 @@ impl<'a> Settings<'a> {
         if self.logs.apply(line, reader) && !line.name.starts_with("option http") {
             return;
         }
+        self.pages.apply(line, &reader.balancer, reader.diagnostics);
         match line.name {
             "mode" => self.set_mode(line, reader.diagnostics),
             "balance" => {
@@ -285,6 +292,20 @@ fn retry_on(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<bool> 
     Some(connects)
 }
 
+/// Rules on pages, which no `defaults` section has.
+const CONDITIONAL: [&str; 3] = ["stats admin", "stats http-request", "http-request"];
+
+fn refuse_in_defaults(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let diagnostic = if line.name == "http-request" {
+        rules::refused(line)
+    } else {
+        let message = format!("`{}` cannot stand in `defaults`", line.name);
+        Diagnostic::error(codes::NOT_ALLOWED_HERE, line.span, message)
+            .hint("move it to the section that shows the page")
+    };
+    diagnostics.push(diagnostic);
+}
+
 /// As in HAProxy a `defaults` section with rules has a name, so that only those who ask for it get them.
 fn require_name(section: &Section, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
     if section.header.first().is_none_or(|word| word.text == "from") {
@@ -317,7 +338,6 @@ impl<'a> Proxy<'a> {
         };
         for statement in &section.statements {
             let has = |keyword: &str| statement.words.first().is_some_and(|word| word.text == keyword);
-            proxy.settings.has_page |= has("stats") || has("monitor-uri");
             proxy.has_bind |= has("bind");
             proxy.has_server |= (has("server") || has("server-template")) && proxy.is_back();
             let Some(line) = recognise(PROXY, section.kind, statement, reader.diagnostics) else { continue };
@@ -335,12 +355,19 @@ impl<'a> Proxy<'a> {
             }
         }
         proxy.settings.rules.finish(&reader.programs, reader.diagnostics);
+        proxy.settings.pages.finish(reader.diagnostics);
         proxy
     }
 
     /// Whether clients can connect to it.
     pub(super) fn is_front(&self) -> bool {
         matches!(self.kind, Kind::Frontend | Kind::Listen)
+    }
+
+    /// Whether it is meant to answer requests of HTTP itself, which it does if it leads to no server.
+    pub(super) fn answers_http(&self) -> bool {
+        let http = self.settings.mode.is_some_and(|mode| mode.value == Mode::Http);
+        http && self.is_front() && self.settings.pages.answers() && self.switches().next().is_none()
     }
 
     /// Whether it can have servers.

@@ -1,4 +1,4 @@
-//! The sections that are neither `global` nor those of proxies. All but `resolvers` are passed over, but read as strictly
+//! The sections that are neither `global` nor those of proxies. All but `resolvers` and `userlist` are passed over, but read as strictly
 //! as HAProxy reads them.
 //!
 //! Owns [`check`]: their names, their keywords, and what a section refers to inside itself.
@@ -13,6 +13,7 @@ use crate::config::lower::haproxy::address::{self, Host};
 use crate::config::lower::haproxy::line::{
     Line, bad_value, check_parameters, missing, recognise, understand,
 };
+use crate::config::lower::haproxy::page::Userlist;
 use crate::config::lower::haproxy::resolvers::lower_resolvers;
 use crate::config::source::Span;
 
@@ -52,7 +53,11 @@ pub(super) fn check(sections: &[Section], reader: &mut Reader<'_, '_>) {
             }
             "mailers" => check_peers(&lines, "mailer", reader),
             "log-forward" => need_bind(section, &lines, diagnostics),
-            "userlist" => check_userlist(&lines, diagnostics),
+            "userlist" => {
+                check_userlist(&lines, diagnostics);
+                let list = section.header.first().map(|name| Userlist::of(name, &lines));
+                reader.userlists.extend(list);
+            }
             "cache" => check_cache(section, &lines, diagnostics),
             "ring" => check_ring(&lines, diagnostics),
             "http-errors" => check_http_errors(&lines, diagnostics),

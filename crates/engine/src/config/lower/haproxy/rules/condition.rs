@@ -13,7 +13,9 @@ use crate::config::lower::haproxy::line::Line;
 use crate::config::lower::haproxy::rules::names::Names;
 use crate::config::lower::haproxy::rules::{pattern, sample};
 use crate::config::source::Span;
-use crate::plan::{Acl, AddressRange, Condition, Constant, Expression, Fetch, Pattern, Range, Term, Test};
+use crate::plan::{
+    Acl, AddressRange, Condition, Constant, Expression, Fetch, Pattern, Range, Term, Test, TextMatch,
+};
 
 /// Names that HAProxy knows without their being defined, and that look at what mainstay does not.
 const OTHER_PREDEFINED: [&str; 19] = [
@@ -170,7 +172,7 @@ impl AccessLists {
                 words = after.get(1..).unwrap_or_default();
                 self.anonymous(word.span, inside, names, reader)?
             } else {
-                self.named(bare, word, reader)?
+                self.named(bare, word, names, reader)?
             };
             warn_of_blindness(&list, word.span, standing, reader);
             content |= list.content.0;
@@ -203,7 +205,13 @@ impl AccessLists {
         }
     }
 
-    fn named(&self, name: &str, word: &Word, reader: &mut Reader<'_, '_>) -> Option<List> {
+    fn named(
+        &self,
+        name: &str,
+        word: &Word,
+        names: &Names<'_, '_>,
+        reader: &mut Reader<'_, '_>,
+    ) -> Option<List> {
         if let Some(list) = self.lists.get(name) {
             let Some(problem) = &list.unusable else { return Some(list.clone()) };
             // A mistake was reported where it was made.
@@ -217,7 +225,7 @@ impl AccessLists {
             }
             return None;
         }
-        if let Some(list) = predefined(name) {
+        if let Some(list) = predefined(name).or_else(|| method(name).filter(|_| names.http)) {
             return Some(list);
         }
         reader.diagnostics.push(if OTHER_PREDEFINED.contains(&name) {
@@ -255,7 +263,8 @@ fn read_test(
         return Err(Box::new(diagnostic.label("a sample is missing").hint("such as `{ src 192.0.2.0/24 }`")));
     };
     let sample = sample::read(first, names)?;
-    let pattern = pattern::read(&sample, first, rest, reader.surroundings, reader.diagnostics)?;
+    let usual = sample::method_of(first, names);
+    let pattern = pattern::read(&sample, first, rest, usual, reader.surroundings, reader.diagnostics)?;
     let content = sample.is_content();
     Ok((Test { sample: sample.expression, pattern }, content))
 }
@@ -275,6 +284,19 @@ fn warn_of_blindness(list: &List, span: Span, standing: Standing, reader: &mut R
             .label("looks at what the client sends")
             .hint("write `tcp-request content` with a `tcp-request inspect-delay`"),
     );
+}
+
+/// `METH_GET` and its like, where requests of HTTP can be looked at. As in HAProxy, `GET` is `HEAD` too.
+fn method(name: &str) -> Option<List> {
+    let method = name.strip_prefix("METH_").filter(|_| OTHER_PREDEFINED.contains(&name))?;
+    let methods = if method == "GET" { &["GET", "HEAD"][..] } else { &[method] };
+    let texts = methods.iter().map(|method| method.as_bytes().to_vec()).collect();
+    let pattern = Pattern::Texts { how: TextMatch::Whole, ignore_case: false, texts };
+    let acl = Acl {
+        name: Some(name.to_owned()),
+        tests: vec![Test { sample: Expression::plain(Fetch::Method), pattern }],
+    };
+    Some(List { acl, content: (true, true), unusable: None })
 }
 
 /// What HAProxy defines itself.

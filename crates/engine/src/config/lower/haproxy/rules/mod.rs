@@ -1,9 +1,11 @@
-//! Rules on connections: `acl`, `tcp-request`, `use_backend`, `use-server`, `stick`, `monitor fail`.
+//! Rules on connections: `acl`, `tcp-request`, `use_backend`, `use-server`, `stick`, `monitor fail`; `http` has
+//! those of pages.
 //!
 //! Owns [`lower_rules`], which reads all such lines of a proxy in order once every proxy is known, because they refer to
 //! each other. `condition` reads access lists, `sample` and `pattern` what they are made of, `table` stick tables.
 
 mod condition;
+mod http;
 mod names;
 mod pattern;
 mod sample;
@@ -21,13 +23,25 @@ use crate::plan::{
 };
 
 use condition::{AccessLists, Read, Standing};
+pub(super) use http::refused;
 pub(super) use names::Names;
+
+/// Rules that have no family.
+const RULES: [&str; 9] = [
+    "acl",
+    "use_backend",
+    "use-server",
+    "stick-table",
+    "monitor fail",
+    "rate-limit sessions",
+    "stats admin",
+    "stats http-request",
+    "http-request",
+];
 
 /// Whether a keyword belongs to rules.
 pub(super) fn is_rule(name: &str) -> bool {
-    ["acl", "use_backend", "use-server", "stick-table", "monitor fail", "rate-limit sessions"].contains(&name)
-        || name.starts_with("tcp-request ")
-        || name.starts_with("stick ")
+    RULES.contains(&name) || name.starts_with("tcp-request ") || name.starts_with("stick ")
 }
 
 /// The tables of those proxies that have one, in their order.
@@ -156,6 +170,7 @@ impl<'a> Lowering<'a, '_, '_> {
             "use_backend" => self.switch(line, reader),
             "use-server" => self.use_server(line, reader),
             "monitor fail" => self.monitor_fail(line, reader),
+            "stats admin" | "stats http-request" | "http-request" => self.http(line, reader),
             "rate-limit sessions" => {
                 self.front.sessions_per_second = line.number().filter(|limit| *limit > 0);
             }

@@ -2,6 +2,7 @@
 
 use crate::config::diagnostic::did_you_mean;
 use crate::config::haproxy::codes;
+use crate::config::lower::haproxy::page::Userlist;
 use crate::config::lower::haproxy::proxy::Proxy;
 use crate::plan::{FrontendId, PoolId, ServerId, ServerIndex, TableId};
 
@@ -17,6 +18,10 @@ pub(in crate::config::lower::haproxy) struct Names<'a, 'b> {
     pub(in crate::config::lower::haproxy) backs: &'b [&'b Proxy<'a>],
     /// Those that have tables, in the order of the plan.
     pub(in crate::config::lower::haproxy) tables: &'b [&'b Proxy<'a>],
+    /// Whether the proxy that asks answers requests of HTTP, which can be looked at then.
+    pub(in crate::config::lower::haproxy) http: bool,
+    /// Who may log in.
+    pub(in crate::config::lower::haproxy) userlists: &'b [Userlist],
 }
 
 /// A code, what is wrong, and what was expected.

@@ -31,11 +31,12 @@ struct Given<'a> {
     text: String,
 }
 
-/// Reads what follows a sample.
+/// Reads what follows a sample, which is compared in the `usual` way unless a flag says otherwise.
 pub(super) fn read(
     sample: &Sample,
     name: &Word,
     words: &[Word],
+    usual: Option<&str>,
     surroundings: &Surroundings<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Pattern, Box<Diagnostic>> {
@@ -56,6 +57,7 @@ pub(super) fn read(
     }
     let method = match flags.method {
         Some(word) => word.text.as_str(),
+        None if usual.is_some() => usual.unwrap_or_default(),
         None => match sample.kind {
             Kind::Boolean => "bool",
             Kind::Integer | Kind::Version => "int",

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::config::diagnostic::{Diagnostic, did_you_mean};
 use crate::config::haproxy::keywords::samples::{OTHER_CONVERTERS, OTHER_SAMPLES};
 use crate::config::haproxy::{Word, codes};
+use crate::config::lower::haproxy::page::Userlist;
 use crate::config::lower::haproxy::rules::names::Names;
 use crate::plan::{Constant, Converter, Count, Expression, Fetch};
 
@@ -68,6 +69,9 @@ const SAMPLES: &[&str] = &[
     "src_conn_cnt",
 ];
 
+/// Ways to compare that `path_…` can end with.
+const PATH_METHODS: [&str; 7] = ["beg", "dir", "dom", "end", "len", "reg", "sub"];
+
 const CONVERTERS: &[&str] = &["lower", "upper", "length", "hex", "ipmask", "field"];
 
 impl Sample {
@@ -81,6 +85,9 @@ impl Sample {
                 | Fetch::HelloVersion
                 | Fetch::ServerName
                 | Fetch::Alpn
+                | Fetch::Path
+                | Fetch::Method
+                | Fetch::Authorized(_)
         )
     }
 }
@@ -91,6 +98,8 @@ pub(super) fn read(word: &Word, names: &Names<'_, '_>) -> Result<Sample, Box<Dia
         let message = "the arguments of this sample do not end";
         Box::new(Diagnostic::error(codes::SAMPLE_ARGUMENTS, word.span, message).label("needs a `)`"))
     })?;
+    // `path_beg` is `path` with a way to compare.
+    let (name, _) = with_method(name, names);
     let reader = Reader { word, names, name, arguments: arguments.unwrap_or_default() };
     let (fetch, mut kind) = reader.fetch()?;
     let mut converters = Vec::new();
@@ -114,6 +123,20 @@ pub(super) fn read(word: &Word, names: &Names<'_, '_>) -> Result<Sample, Box<Dia
         return Err(Diagnostic::error(codes::SAMPLE_ARGUMENTS, word.span, message).into());
     }
     Ok(Sample { expression: Expression { fetch, converters }, kind })
+}
+
+/// A name, and the way to compare that it ends with (`path_beg`), where requests of HTTP can be looked at.
+fn with_method<'t>(name: &'t str, names: &Names<'_, '_>) -> (&'t str, Option<&'t str>) {
+    match name.split_once('_') {
+        Some(("path", method)) if names.http && PATH_METHODS.contains(&method) => ("path", Some(method)),
+        _ => (name, None),
+    }
+}
+
+/// The way to compare that the name of a sample ends with, if there is one.
+pub(super) fn method_of<'w>(word: &'w Word, names: &Names<'_, '_>) -> Option<&'w str> {
+    let name = word.text.split(['(', ',']).next()?;
+    with_method(name, names).1
 }
 
 /// A name, its arguments if it has any, and what follows.
@@ -167,6 +190,15 @@ impl Reader<'_, '_, '_> {
             "req.ssl_ver" | "req_ssl_ver" => (Fetch::HelloVersion, Kind::Version),
             "req.ssl_sni" | "req_ssl_sni" => (Fetch::ServerName, Kind::Text),
             "req.ssl_alpn" => (Fetch::Alpn, Kind::Text),
+            "path" if self.names.http => (Fetch::Path, Kind::Text),
+            "method" if self.names.http => (Fetch::Method, Kind::Text),
+            "http_auth" if self.names.http => {
+                let accounts = Userlist::accounts(self.names.userlists, self.arguments);
+                let accounts = accounts.map_err(|(code, message, hint)| {
+                    Box::new(Diagnostic::error(code, self.word.span, message).hint(hint))
+                })?;
+                return Ok(Some((Fetch::Authorized(accounts), Kind::Boolean)));
+            }
             "bool" => {
                 let value = match self.arguments {
                     "true" | "1" => true,
