@@ -616,8 +616,10 @@ impl Session {
 
     fn handle_connect(&mut self, events: EpollFlags, tools: &mut Tools) -> Next {
         match std::mem::replace(&mut self.phase, Phase::New) {
+            // A socket of this machine is connected or not at once; all it can tell is that the server has ended since.
             Phase::Connecting { slot, server, .. }
-                if events.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) =>
+                if events.contains(EpollFlags::EPOLLERR)
+                    && slot.dial.as_ref().is_none_or(|dial| dial.local().is_none()) =>
             {
                 drop(server);
                 self.handle_connect_failure(slot, Failure::Refused, tools)
