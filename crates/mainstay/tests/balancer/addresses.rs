@@ -22,17 +22,21 @@ use crate::rig::PATIENCE;
 const POLL: Duration = Duration::from_millis(20);
 
 /// A balancer on one file, in a directory of its own.
-struct Place {
+pub(crate) struct Place {
     directory: PathBuf,
     child: Option<Child>,
 }
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         // Paths of sockets are short.
         let directory = std::env::temp_dir().join(format!("ms-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
         Self { directory, child: None }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     fn path(&self, name: &str) -> PathBuf {

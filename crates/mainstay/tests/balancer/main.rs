@@ -2,6 +2,7 @@
 
 mod addresses;
 mod distribution;
+mod half_open;
 #[path = "../ports/mod.rs"]
 mod ports;
 mod queue;
