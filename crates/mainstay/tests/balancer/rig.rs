@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
 use crate::ports::free_address;
@@ -77,6 +78,8 @@ impl Balancer {
     fn connect_from(&self, source: [u8; 4]) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("an option");
+        // The kernel looks for a port when it knows where to: with thousands of them in use it would look for long.
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true).expect("an option");
         socket.bind(&SocketAddr::from((IpAddr::from(source), 0)).into()).expect("an address of loopback");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         socket.connect(&self.address.into()).expect("it listens");
@@ -119,7 +122,8 @@ impl Balancer {
 
     /// Which servers answer clients in a row.
     pub(crate) fn ask(&self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.ask_from([127, 0, 0, 1])).collect()
+        // From many addresses, so that each has free ports.
+        (0..=u8::MAX).cycle().take(count).map(|host| self.ask_from([127, 2, 0, host | 1])).collect()
     }
 }
 
