@@ -26,8 +26,9 @@ TIMING_SECONDS ?= 60
 timing:
 	MAINSTAY_TIMING_SECONDS=$(TIMING_SECONDS) cargo test --package mainstay --test lab -- timing
 
-# mainstay beside HAProxy and nginx, in one run: about ten minutes on a quiet machine. Needs Debian's haproxy, nginx and
-# libnginx-mod-stream; fewer by BENCH="--products mainstay,haproxy --workloads W1,W2 --rounds 3".
+# mainstay beside HAProxy and nginx, in one run: about forty minutes on a quiet machine. Needs Debian's haproxy, nginx and
+# libnginx-mod-stream; less by BENCH="--products mainstay,haproxy --workloads W1,W2 --rounds 3". What is published:
+# BENCH="--rounds 5 --write docs".
 BENCH ?=
 bench:
 	cargo bench --package mainstay --bench side_by_side -- $(BENCH)

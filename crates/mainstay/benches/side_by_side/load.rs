@@ -100,7 +100,12 @@ impl Load<'_> {
         let mut events = vec![EpollEvent::empty(); EVENTS];
         while begun.elapsed() < self.lasts {
             let patience = EpollTimeout::try_from(PATIENCE).map_err(io::Error::other)?;
-            let count = running.epoll.wait(&mut events, patience)?;
+            let count = match running.epoll.wait(&mut events, patience) {
+                Ok(count) => count,
+                // The machine was stopped for a moment.
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
             if count == 0 {
                 return Err(io::Error::other("nothing came back for 10 s"));
             }

@@ -11,10 +11,7 @@ use nix::sched::{CloneFlags, setns};
 
 /// Where clients find a product.
 pub(crate) const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 90, 1, 1);
-/// Where the servers are.
-pub(crate) const SERVERS: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(10, 90, 2, 11), Ipv4Addr::new(10, 90, 2, 12), Ipv4Addr::new(10, 90, 2, 13)];
-/// The port of both.
+/// The port of the first endpoint, and of the servers; further endpoints have the ports above it.
 pub(crate) const PORT: u16 = 6443;
 
 /// The three hosts.
@@ -46,11 +43,11 @@ impl Network {
             -n balancer link set to-servers up
             -n balancer link set lo up
             -n servers addr add 10.90.2.11/24 dev to-balancer
-            -n servers addr add 10.90.2.12/24 dev to-balancer
-            -n servers addr add 10.90.2.13/24 dev to-balancer
             -n servers link set to-balancer up
             -n servers link set lo up
-            -n servers route add default via 10.90.2.1";
+            -n servers route add default via 10.90.2.1
+            -n servers route add local 10.91.0.0/16 dev lo
+            -n balancer route add 10.91.0.0/16 via 10.90.2.11";
         for command in commands.lines() {
             run("ip", command.split_whitespace())?;
         }
@@ -91,9 +88,17 @@ impl Host {
     }
 }
 
-/// Every server.
-pub(crate) fn servers() -> [SocketAddr; 3] {
-    SERVERS.map(|address| SocketAddr::from((address, PORT)))
+/// The first so many servers.
+pub(crate) fn servers(count: u16) -> impl Iterator<Item = SocketAddr> {
+    (0..count).map(|number| {
+        let [high, low] = (number + 1).to_be_bytes();
+        SocketAddr::from(([10, 91, high, low], PORT))
+    })
+}
+
+/// The first so many endpoints.
+pub(crate) fn endpoints(count: u16) -> impl Iterator<Item = SocketAddr> {
+    (PORT..).take(usize::from(count)).map(|port| SocketAddr::from((ENDPOINT, port)))
 }
 
 fn set(name: &str, value: &str) -> Result<(), String> {

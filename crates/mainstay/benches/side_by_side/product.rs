@@ -7,11 +7,12 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mainstay::lab::enter::DIRECTORY;
 
-use crate::network::{ENDPOINT, Network, PORT, servers};
+use crate::network::{Network, endpoints, servers};
 
 /// How long a product may take to answer after its start.
 const START: Duration = Duration::from_secs(10);
@@ -32,6 +33,21 @@ pub(crate) enum Product {
     HaproxySplice,
     /// nginx with a `stream` block.
     Nginx,
+}
+
+/// How much of everything a product is configured for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Servers behind each endpoint, the same ones for all.
+    pub(crate) servers: u16,
+    /// Endpoints on the balancer.
+    pub(crate) endpoints: u16,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { servers: 3, endpoints: 1 }
+    }
 }
 
 /// A product that runs.
@@ -56,22 +72,22 @@ impl Product {
     }
 
     /// Starts it on the balancer, and waits until it answers.
-    pub(crate) fn start(self, network: &Network) -> Result<Running, String> {
+    pub(crate) fn start(self, network: &Network, shape: Shape) -> Result<Running, String> {
         let file = PathBuf::from(DIRECTORY).join(self.name());
         let said = file.with_extension("log");
         let output = File::create(&said).map_err(|error| error.to_string())?;
         let (program, arguments, text) = match self {
-            Self::Direct => return Ok(Running { child: None, targets: servers().to_vec() }),
+            Self::Direct => return Ok(Running { child: None, targets: servers(shape.servers).collect() }),
             Self::Proxy => (
                 env!("CARGO_BIN_EXE_mainstay"),
                 format!("run --haproxy-cfg {} --socket {DIRECTORY}/admin.sock", file.display()),
-                haproxy_cfg(""),
+                haproxy_cfg(shape, ""),
             ),
-            Self::Haproxy => ("haproxy", format!("-db -f {}", file.display()), haproxy_cfg("")),
+            Self::Haproxy => ("haproxy", format!("-db -f {}", file.display()), haproxy_cfg(shape, "")),
             Self::HaproxySplice => {
-                ("haproxy", format!("-db -f {}", file.display()), haproxy_cfg(" option splice-auto\n"))
+                ("haproxy", format!("-db -f {}", file.display()), haproxy_cfg(shape, " option splice-auto\n"))
             }
-            Self::Nginx => ("nginx", format!("-c {}", file.display()), nginx_conf()),
+            Self::Nginx => ("nginx", format!("-c {}", file.display()), nginx_conf(shape)),
         };
         fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
         let mut command = Command::new(program);
@@ -79,9 +95,10 @@ impl Product {
         command.stdout(output.try_clone().map_err(|error| error.to_string())?).stderr(output);
         let child = network.balancer.enter(|| command.spawn())?;
         let child = child.map_err(|error| format!("cannot start {program}: {error}"))?;
-        let target = SocketAddr::from((ENDPOINT, PORT));
-        let mut running = Running { child: Some(child), targets: vec![target] };
-        running.answers(network, target).map_err(|sentence| {
+        let targets: Vec<SocketAddr> = endpoints(shape.endpoints).collect();
+        let last = targets.last().copied().ok_or("no endpoint")?;
+        let mut running = Running { child: Some(child), targets };
+        running.answers(network, last).map_err(|sentence| {
             format!("{}: {sentence}\n{}", self.name(), fs::read_to_string(&said).unwrap_or_default())
         })?;
         Ok(running)
@@ -124,17 +141,26 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let processes = self.processes();
+        // The first one last would start the others again.
+        for process in processes.iter().rev() {
+            let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+        }
         if let Some(child) = &mut self.child {
-            for process in fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()))
-                .unwrap_or_default()
-                .split_whitespace()
-            {
-                let _ = Command::new("kill").args(["-KILL", process]).status();
-            }
-            let _ = child.kill();
             let _ = child.wait();
         }
+        // Until they have ended, their sockets are in the way of the next product.
+        let begun = Instant::now();
+        while processes.iter().any(|&process| is_running(process)) && begun.elapsed() < START {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
+}
+
+/// Whether a process has not ended yet.
+fn is_running(process: u32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    text.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }
 
 /// User and system time of a process with all its threads (proc(5), fields 14 and 15).
@@ -154,26 +180,35 @@ fn memory_of(process: u32) -> u64 {
 }
 
 /// For HAProxy and for mainstay, which reads the same file.
-fn haproxy_cfg(options: &str) -> String {
+fn haproxy_cfg(shape: Shape, options: &str) -> String {
     let mut text = format!(
         "global\n maxconn {CONNECTIONS}\n maxpipes 128\n nbthread {}\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n \
-         timeout server 1h\n{options}frontend api\n bind {ENDPOINT}:{PORT}\n maxconn {CONNECTIONS}\n \
-         default_backend servers\nbackend servers\n balance roundrobin\n",
+         timeout server 1h\n{options}",
         cores()
     );
-    for (number, address) in (1..).zip(servers()) {
-        text += &format!(" server cp{number} {address} check\n");
+    for (number, endpoint) in (1..).zip(endpoints(shape.endpoints)) {
+        text += &format!(
+            "frontend api{number}\n bind {endpoint}\n maxconn {CONNECTIONS}\n default_backend servers{number}\n\
+             backend servers{number}\n balance roundrobin\n"
+        );
+        for (number, address) in (1..).zip(servers(shape.servers)) {
+            text += &format!(" server cp{number} {address} check\n");
+        }
     }
     text
 }
 
-fn nginx_conf() -> String {
-    let servers: String = servers().iter().map(|address| format!("  server {address};\n")).collect();
+fn nginx_conf(shape: Shape) -> String {
+    let servers: String = servers(shape.servers).map(|address| format!("  server {address};\n")).collect();
+    let listens: String = endpoints(shape.endpoints)
+        .map(|endpoint| {
+            format!(" server {{ listen {endpoint} backlog=16384; proxy_pass servers; proxy_timeout 1h; }}\n")
+        })
+        .collect();
     format!(
         "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nuser root;\ndaemon off;\nworker_processes {};\n\
          pid {DIRECTORY}/nginx.pid;\nerror_log stderr;\nworker_rlimit_nofile 20000;\n\
-         events {{ worker_connections 19000; }}\nstream {{\n upstream servers {{\n{servers} }}\n \
-         server {{ listen {ENDPOINT}:{PORT} backlog=16384; proxy_pass servers; proxy_timeout 1h; }}\n}}\n",
+         events {{ worker_connections 19000; }}\nstream {{\n upstream servers {{\n{servers} }}\n{listens}}}\n",
         cores()
     )
 }

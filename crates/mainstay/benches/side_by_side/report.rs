@@ -2,8 +2,11 @@
 //!
 //! Owns [`Report`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
 
 use crate::product::Product;
 use crate::workload::{Figure, Figures, Workload};
@@ -16,7 +19,19 @@ pub(crate) struct Report {
 }
 
 /// To what the others are compared.
-const REFERENCE: Product = Product::Haproxy;
+pub(crate) const REFERENCE: Product = Product::Haproxy;
+
+/// What the rows of a table are about, in this order.
+const FIGURES: [Figure; 6] =
+    [Figure::Rate, Figure::Cpu, Figure::MachineCpu, Figure::P99, Figure::P999, Figure::Memory];
+
+/// The median of ratios with the lowest and the highest of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ratio {
+    pub(crate) low: f64,
+    pub(crate) middle: f64,
+    pub(crate) high: f64,
+}
 
 impl Report {
     pub(crate) fn new(products: &[Product], workloads: &[Workload]) -> Self {
@@ -29,8 +44,43 @@ impl Report {
         }
     }
 
-    /// One row for each figure, one column for each product: the median, and the median of its ratios to HAProxy with
-    /// the lowest and the highest of them.
+    /// What was measured.
+    pub(crate) fn products(&self) -> &[Product] {
+        &self.products
+    }
+
+    /// Every row that somebody has a value in.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (Workload, Figure)> {
+        let rows = self
+            .workloads
+            .iter()
+            .flat_map(|&workload| FIGURES.map(|figure| (workload, figure)))
+            .filter(|&(workload, figure)| !workload.grows() || figure != Figure::P999);
+        rows.filter(|&(workload, figure)| {
+            self.products.iter().any(|&product| !self.values(workload, figure, product).is_empty())
+        })
+    }
+
+    /// The whole page, for people who were not there.
+    pub(crate) fn page(&self, command: &str) -> String {
+        format!(
+            "# Performance\n\n\
+             mainstay beside other balancers, all with the same {cores} cores of one machine, in one run of\n\n\
+             ```\nmake bench BENCH=\"{command}\"\n```\n\n\
+             on Linux {kernel}, with {haproxy} and {nginx}. Clients, balancer and servers are three network namespaces joined \
+             by two cables, on the same cores. Each cell is the median over all rounds; **bold** is the median of the ratios to \
+             HAProxy within each round, with the lowest and the highest of them. A virtual machine's speed moves: look at \
+             ratios, and at CPU time rather than at rates.\n\n\
+             ![Ratios to HAProxy](performance.svg)\n\n{tables}\n",
+            cores = std::thread::available_parallelism().map_or(1, usize::from),
+            kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+            haproxy = version("haproxy"),
+            nginx = version("nginx"),
+            tables = self.markdown(),
+        )
+    }
+
+    /// One row for each figure, one column for each product.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::from("| |");
         for product in &self.products {
@@ -38,72 +88,96 @@ impl Report {
         }
         text.push_str("\n| --- |");
         text.push_str(&" --- |".repeat(self.products.len()));
-        for &workload in &self.workloads {
-            for figure in [Figure::Rate, Figure::Cpu, Figure::P99, Figure::P999, Figure::Memory] {
-                if self
-                    .products
-                    .iter()
-                    .all(|&product| !self.values.contains_key(&(workload, figure, product)))
-                {
-                    continue;
-                }
-                let _ = write!(text, "\n| {} {} |", workload.name(), label(workload, figure));
-                for &product in &self.products {
-                    let _ = write!(text, " {} |", self.cell(workload, figure, product));
-                }
+        for (workload, figure) in self.rows() {
+            let _ = write!(text, "\n| {} {} |", workload.name(), label(workload, figure));
+            for &product in &self.products {
+                let _ = write!(text, " {} |", self.cell(workload, figure, product));
             }
         }
         text.push('\n');
+        let mut meanings: Vec<(Cow<'_, str>, &str)> = Vec::new();
         for workload in &self.workloads {
-            let _ = write!(text, "\n- {}: {}", workload.name(), workload.meaning());
+            let name = if workload.grows() {
+                workload.name().trim_start_matches(char::is_numeric).trim().to_owned().into()
+            } else {
+                workload.name()
+            };
+            if meanings.iter().all(|(known, _)| *known != name) {
+                meanings.push((name, workload.meaning()));
+            }
+        }
+        for (name, meaning) in meanings {
+            let _ = write!(text, "\n- {name}: {meaning}");
         }
         text
     }
 
-    fn cell(&self, workload: Workload, figure: Figure, product: Product) -> String {
-        let of = |product| self.values.get(&(workload, figure, product)).map_or(&[][..], Vec::as_slice);
-        let Some(middle) = median(of(product)) else { return String::new() };
-        let shown = shown(figure, workload, middle);
+    /// How a product compares to HAProxy.
+    pub(crate) fn ratio(&self, workload: Workload, figure: Figure, product: Product) -> Option<Ratio> {
+        let of = |product| self.values(workload, figure, product);
         // Nobody's CPU time and memory: there is nothing in between.
-        if product == Product::Direct && matches!(figure, Figure::Cpu | Figure::Memory) {
-            return "-".to_owned();
+        if product == REFERENCE
+            || product == Product::Direct && matches!(figure, Figure::Cpu | Figure::Memory)
+        {
+            return None;
         }
         let mut ratios: Vec<f64> =
             of(product).iter().zip(of(REFERENCE)).map(|(value, reference)| value / reference).collect();
         ratios.sort_by(f64::total_cmp);
-        match (median(&ratios), ratios.first(), ratios.last()) {
-            (Some(ratio), Some(low), Some(high)) if product != REFERENCE => {
-                format!("{shown}, **{ratio:.2}x** ({low:.2}-{high:.2})")
-            }
-            _ => shown,
+        Some(Ratio { low: *ratios.first()?, middle: median(&ratios)?, high: *ratios.last()? })
+    }
+
+    fn values(&self, workload: Workload, figure: Figure, product: Product) -> &[f64] {
+        self.values.get(&(workload, figure, product)).map_or(&[], Vec::as_slice)
+    }
+
+    fn cell(&self, workload: Workload, figure: Figure, product: Product) -> String {
+        let Some(middle) = median(self.values(workload, figure, product)) else { return String::new() };
+        if product == Product::Direct && matches!(figure, Figure::Cpu | Figure::Memory) {
+            return "-".to_owned();
+        }
+        let shown = shown(figure, workload, middle);
+        match self.ratio(workload, figure, product) {
+            Some(Ratio { low, middle, high }) => format!("{shown}, **{middle:.2}x** ({low:.2}-{high:.2})"),
+            None => shown,
         }
     }
 }
 
-fn label(workload: Workload, figure: Figure) -> &'static str {
-    match (figure, workload) {
-        (Figure::Rate, Workload::Bulk) => "GB/s",
-        (Figure::Rate, Workload::NewConnections) => "connections/s",
-        (Figure::Rate, _) => "requests/s",
-        (Figure::Cpu, Workload::Bulk) => "CPU per GB",
-        (Figure::Cpu, Workload::NewConnections) => "CPU per connection",
-        (Figure::Cpu, _) => "CPU per request",
-        (Figure::P99, _) => "p99",
-        (Figure::P999, _) => "p99.9",
-        (Figure::Memory, _) => "memory per connection",
+pub(crate) fn label(workload: Workload, figure: Figure) -> String {
+    let unit = match workload {
+        Workload::Bulk => "GB",
+        Workload::NewConnections | Workload::Servers(_) | Workload::Endpoints(_) => "connection",
+        _ => "request",
+    };
+    match figure {
+        Figure::Rate if workload == Workload::Bulk => "GB/s".to_owned(),
+        Figure::Rate => format!("{unit}s/s"),
+        Figure::Cpu => format!("CPU per {unit}"),
+        Figure::MachineCpu => format!("CPU of the machine per {unit}"),
+        Figure::P99 => "p99".to_owned(),
+        Figure::P999 => "p99.9".to_owned(),
+        Figure::Memory => "memory per connection".to_owned(),
     }
 }
 
 fn shown(figure: Figure, workload: Workload, value: f64) -> String {
     match (figure, workload) {
-        (Figure::Rate | Figure::Cpu, Workload::Bulk) => {
-            format!("{value:.2}{}", if figure == Figure::Cpu { " s" } else { "" })
-        }
+        (Figure::Rate, Workload::Bulk) => format!("{value:.2}"),
+        (Figure::Cpu | Figure::MachineCpu, Workload::Bulk) => format!("{value:.2} s"),
         (Figure::Rate, _) => format!("{:.1} k", value / 1e3),
-        (Figure::Cpu, _) => format!("{value:.1} us"),
+        (Figure::Cpu | Figure::MachineCpu, _) => format!("{value:.1} us"),
         (Figure::P99 | Figure::P999, _) => format!("{:.2} ms", value / 1e3),
         (Figure::Memory, _) => format!("{value:.0} B"),
     }
+}
+
+/// What a program calls itself.
+fn version(program: &str) -> String {
+    let output = Command::new(program).arg("-v").output();
+    let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    said.lines().next().unwrap_or("nothing of that name").trim_start_matches("nginx version: ").to_owned()
 }
 
 fn median(values: &[f64]) -> Option<f64> {

@@ -4,15 +4,16 @@
 //! request says what is wanted.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::{Domain, Socket, Type};
 
-use crate::network::{Network, servers};
+use crate::network::{Network, PORT};
 
 /// A typical GET of a Kubernetes client.
 pub(crate) const REQUEST_BYTES: usize = 200;
@@ -28,19 +29,20 @@ pub(crate) const ASK_FOR_BULK: u8 = b'B';
 /// What a bulk transfer writes at once.
 const BULK_BYTES: usize = 256 * 1024;
 
+/// What the kernel calls the listener; connections are called by their places.
+const LISTENER: u64 = u64::MAX;
+
 /// Events taken from the kernel at once.
 const EVENTS: usize = 512;
 
 /// Starts serving; it goes on until the process ends.
 pub(crate) fn start(network: &Network) -> Result<(), String> {
-    let mut listeners = Vec::new();
-    for address in servers() {
-        let listener = network.servers.enter(|| listen(address))?;
-        listeners.push(listener.map_err(|error| format!("cannot listen on {address}: {error}"))?);
-    }
+    // All of them are one listener: every address of their network is this host's.
+    let listener = network.servers.enter(|| listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT))))?;
+    let listener = listener.map_err(|error| format!("cannot listen: {error}"))?;
     let (ready, started) = mpsc::channel();
     thread::spawn(move || {
-        let serving = Serving::new(listeners);
+        let serving = Serving::new(listener);
         let _ = ready.send(());
         if let Err(error) = serving.and_then(Serving::run) {
             eprintln!("the servers ended: {error}");
@@ -49,7 +51,7 @@ pub(crate) fn start(network: &Network) -> Result<(), String> {
     started.recv().map_err(|_| "the servers did not start".to_owned())
 }
 
-fn listen(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -65,51 +67,46 @@ struct Connection {
 
 struct Serving {
     epoll: Epoll,
-    listeners: Vec<TcpListener>,
+    listener: TcpListener,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     bytes: Vec<u8>,
 }
 
 impl Serving {
-    fn new(listeners: Vec<TcpListener>) -> io::Result<Self> {
+    fn new(listener: TcpListener) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        for (token, listener) in (0..).zip(&listeners) {
-            epoll.add(listener.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-        }
-        Ok(Self {
-            epoll,
-            listeners,
-            connections: Vec::new(),
-            free: Vec::new(),
-            bytes: vec![b'x'; BULK_BYTES],
-        })
+        epoll.add(listener.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+        Ok(Self { epoll, listener, connections: Vec::new(), free: Vec::new(), bytes: vec![b'x'; BULK_BYTES] })
     }
 
     fn run(mut self) -> io::Result<()> {
         let mut events = vec![EpollEvent::empty(); EVENTS];
         loop {
-            let count = self.epoll.wait(&mut events, EpollTimeout::NONE)?;
+            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                Ok(count) => count,
+                // The machine was stopped for a moment.
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
             for event in &events[..count] {
-                let token = usize::try_from(event.data()).unwrap_or(usize::MAX);
-                if token < self.listeners.len() {
-                    self.accept(token)?;
-                } else {
-                    self.serve(token - self.listeners.len());
+                match event.data() {
+                    LISTENER => self.accept()?,
+                    place => self.serve(usize::try_from(place).unwrap_or(usize::MAX)),
                 }
             }
         }
     }
 
-    fn accept(&mut self, listener: usize) -> io::Result<()> {
-        while let Ok((stream, _)) = self.listeners[listener].accept() {
+    fn accept(&mut self) -> io::Result<()> {
+        while let Ok((stream, _)) = self.listener.accept() {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
             let place = self.free.pop().unwrap_or_else(|| {
                 self.connections.push(None);
                 self.connections.len() - 1
             });
-            let token = u64::try_from(place + self.listeners.len()).unwrap_or(u64::MAX);
+            let token = u64::try_from(place).unwrap_or(LISTENER);
             self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
             self.connections[place] = Some(Connection { stream, bulk: false });
         }
@@ -121,7 +118,7 @@ impl Serving {
         let stays = if connection.bulk {
             send_bulk(connection, &self.bytes)
         } else {
-            let token = u64::try_from(place + self.listeners.len()).unwrap_or(u64::MAX);
+            let token = u64::try_from(place).unwrap_or(LISTENER);
             answer(connection, &self.bytes, &self.epoll, token)
         };
         if !stays {
