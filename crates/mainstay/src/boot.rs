@@ -11,7 +11,9 @@ use std::thread;
 
 use mainstay_engine::config::diagnostic::Level;
 use mainstay_engine::config::lower::haproxy::Additions;
+use mainstay_engine::forwarding::KernelForwarding;
 use mainstay_engine::peers::PeerOptions;
+use mainstay_engine::serving::Serving;
 use mainstay_engine::{Engine, Plan};
 use tokio::runtime::{self, Runtime};
 
@@ -23,6 +25,7 @@ use crate::control::{Command, CommandBox, Control, Vrrp};
 use crate::log::EventCounts;
 use crate::mailbox::{Inbox, mailbox};
 use crate::metrics::Exporter;
+use crate::nat::{self, Nat};
 use crate::net::{Network, Orders};
 use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
@@ -164,7 +167,13 @@ fn make_control(
         let post = mailbox.clone();
         proxy.watch_errors(move |server| post.post(Command::ConnectionErrors { server }));
     }
-    let probe = proxy.clone().map(|proxy| Arc::new(move || proxy.probe()) as Probe);
+    let nat = engine.forwarding().map(|forwarding| start_nat(&forwarding, engine.serving(), mailbox));
+    let nat = nat.transpose()?;
+    let probe = proxy.clone().map(|proxy| {
+        let forwards = nat.as_ref().map(Nat::probe);
+        let forwards = move || forwards.as_ref().map_or(Ok(()), |forwards| forwards());
+        Arc::new(move || proxy.probe().and_then(|()| forwards())) as Probe
+    });
     let post = mailbox.clone();
     let report =
         Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
@@ -183,6 +192,7 @@ fn make_control(
     Ok(Control {
         engine,
         vrrp,
+        nat,
         proxy,
         checks,
         inbox,
@@ -194,6 +204,20 @@ fn make_control(
         last_ticket: 0,
         events: EventCounts::default(),
     })
+}
+
+/// Has the kernel forward, before there is an address that packets could come to.
+fn start_nat(
+    forwarding: &KernelForwarding,
+    serving: Arc<Serving>,
+    mailbox: &CommandBox,
+) -> Result<Nat, String> {
+    nat::host::prepare(forwarding)?;
+    let post = mailbox.clone();
+    let nat = Nat::start(forwarding, serving, move |result| post.post(Command::Forwarded(result)))?;
+    let endpoints: Vec<_> = forwarding.endpoints.iter().map(|own| own.address.to_string()).collect();
+    tracing::info!("the kernel forwards connections to {}", endpoints.join(", "));
+    Ok(nat)
 }
 
 fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> Result<Vrrp, String> {
