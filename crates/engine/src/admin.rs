@@ -311,7 +311,7 @@ pub struct FrontendStatus {
     pub name: String,
     /// HAProxy's number of the section it comes from (`iid`).
     pub id: u32,
-    /// Where it listens.
+    /// Where it listens; where the kernel forwards, what it stands for, with `(nat)` behind each address.
     pub binds: Vec<String>,
     /// `open`, `disabled` or `shut down`.
     pub state: String,

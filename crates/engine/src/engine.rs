@@ -9,7 +9,7 @@
 //! [`Engine::poll_timeout`] says.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -242,7 +242,18 @@ pub enum HandOverRules {
         addresses: Vec<Ipv4Addr>,
         /// That router.
         to: Ipv4Addr,
+        /// Connections of these stay here, because the kernel forwards them whoever has the address.
+        except: Forwarded,
     },
+}
+
+/// Which connections the kernel forwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Where clients connect.
+    pub endpoints: Vec<SocketAddrV4>,
+    /// Where answers come from.
+    pub servers: Vec<SocketAddrV4>,
 }
 
 /// Everything the daemon can ever do.
@@ -572,7 +583,14 @@ impl Engine {
         if self.peers.is_on() {
             self.introduce_peers(now);
         }
-        self.outputs.extend(std::iter::from_fn(|| self.vrrp.poll_output()));
+        while let Some(mut output) = self.vrrp.poll_output() {
+            if let Output::HandOverRules { rules: Some(HandOverRules::Forward { except, .. }), .. } =
+                &mut output
+            {
+                *except = self.forwarder.as_ref().map(Forwarder::forwarded).unwrap_or_default();
+            }
+            self.outputs.push_back(output);
+        }
         self.outputs.extend(std::iter::from_fn(|| self.resolve.poll_output()));
         self.lead_kernel();
         self.outputs.extend(std::iter::from_fn(|| self.peers.poll_output()));

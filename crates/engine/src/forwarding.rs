@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::Event;
 use crate::admin::ForwardingStatus;
 use crate::balance::maglev;
-use crate::engine::Output;
+use crate::engine::{Forwarded, Output};
 use crate::forwarding::event::ForwardingEvent;
 use crate::limits::{FORWARDING_RETRY, FORWARDING_RETRY_MAX};
 use crate::plan::{FlowKey, FrontendId, NoServer, Plan, PoolId, ServerId, ServerIndex};
@@ -73,12 +73,8 @@ impl KernelForwarding {
     /// What `serving` asks for.
     pub fn new(serving: &Serving) -> Self {
         let mut forwarding = Self::default();
-        let frontends = serving.plan.frontends.iter().zip(&serving.admittance.frontends);
-        for ((id, frontend), admittance) in (0..)
-            .map(FrontendId)
-            .zip(frontends)
-            .map(|(id, (frontend, admittance))| ((id, frontend), admittance))
-        {
+        let frontends = (0..).map(FrontendId).zip(&serving.plan.frontends);
+        for ((id, frontend), admittance) in frontends.zip(&serving.admittance.frontends) {
             let (Some(nat), Some(pool)) = (frontend.forwarding.nat(), frontend.pool) else { continue };
             // It has given its ports back.
             if admittance.state == FrontendState::ShutDown {
@@ -174,6 +170,19 @@ impl Forwarder {
     /// What the kernel should have now.
     pub fn current(&self) -> Arc<KernelForwarding> {
         Arc::clone(&self.current)
+    }
+
+    /// The IPv4 connections that the kernel forwards.
+    pub fn forwarded(&self) -> Forwarded {
+        let ipv4 = |address| match address {
+            SocketAddr::V4(address) => Some(address),
+            SocketAddr::V6(_) => None,
+        };
+        let servers = self.current.pools.iter().flat_map(|pool| &pool.servers);
+        Forwarded {
+            endpoints: self.current.endpoints.iter().filter_map(|own| ipv4(own.address)).collect(),
+            servers: servers.filter_map(|server| ipv4(server.address)).collect(),
+        }
     }
 
     /// Takes in another view.

@@ -5,14 +5,14 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsFd as _;
 use std::process::{ChildStderr, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mainstay_engine::engine::HandOverRules;
+use mainstay_engine::engine::{Forwarded, HandOverRules};
 use mainstay_engine::limits::HAND_OVER_DRAIN;
 use mainstay_engine::plan::Vrid;
 use nix::errno::Errno;
@@ -123,8 +123,8 @@ fn script(interface: &str, index: u32, vrid: Vrid, rules: Option<&HandOverRules>
                  oifname \"{interface}\" arp saddr ip @moved drop; }}\n}}"
             );
         }
-        Some(HandOverRules::Forward { addresses, to }) => {
-            let moved = moved(addresses);
+        Some(HandOverRules::Forward { addresses, to, except }) => {
+            let (moved, stay) = (moved(addresses), stay(except));
             let connection = "ip saddr . tcp sport . tcp dport";
             let _ = writeln!(
                 script,
@@ -132,7 +132,7 @@ fn script(interface: &str, index: u32, vrid: Vrid, rules: Option<&HandOverRules>
                  {moved}\
                  set own {{ typeof {connection}; flags dynamic,timeout; timeout {drain}s; size {OWN_CONNECTIONS}; }}\n\
                  chain ingress {{ type filter hook ingress device \"{interface}\" priority -500;\n\
-                 ip daddr @moved tcp flags & (syn | ack) == syn update @own {{ {connection} }} accept\n\
+                 {stay}ip daddr @moved tcp flags & (syn | ack) == syn update @own {{ {connection} }} accept\n\
                  ip daddr @moved meta l4proto tcp {connection} != @own fwd ip to {to} device \"{interface}\"\n\
                  }}\n}}",
                 drain = 2 * HAND_OVER_DRAIN.as_secs(),
@@ -140,6 +140,17 @@ fn script(interface: &str, index: u32, vrid: Vrid, rules: Option<&HandOverRules>
         }
     }
     script
+}
+
+/// The rules that leave alone what the kernel forwards.
+fn stay(except: &Forwarded) -> String {
+    let of = |(what, addresses): (&str, &[SocketAddrV4])| {
+        let element = |address: &SocketAddrV4| format!("{} . {}", address.ip(), address.port());
+        let elements: Vec<_> = addresses.iter().map(element).collect();
+        (!elements.is_empty()).then(|| format!("{what} {{ {} }} accept\n", elements.join(", ")))
+    };
+    let (clients, servers) = ("ip daddr . tcp dport", "ip saddr . tcp sport");
+    [(clients, except.endpoints.as_slice()), (servers, &except.servers)].into_iter().filter_map(of).collect()
 }
 
 /// The set of addresses. They expire when the drain is long over and, should the daemon die, the kernel has removed them.
@@ -157,9 +168,12 @@ mod tests {
     fn rules_end_by_themselves_and_replace_earlier_ones() {
         let vrid = Vrid::new(33).unwrap();
         let addresses = vec![Ipv4Addr::new(192, 168, 2, 140)];
-        let forward = HandOverRules::Forward { addresses, to: Ipv4Addr::new(192, 168, 2, 141) };
+        let endpoints = vec![SocketAddrV4::new(Ipv4Addr::new(192, 168, 2, 140), 6443)];
+        let except = Forwarded { endpoints, servers: Vec::new() };
+        let forward = HandOverRules::Forward { addresses, to: Ipv4Addr::new(192, 168, 2, 141), except };
         let text = script("ens160", 7, vrid, Some(&forward));
         assert!(text.contains("192.168.2.140 timeout 2000ms"), "{text}");
+        assert!(text.contains("ip daddr . tcp dport { 192.168.2.140 . 6443 } accept"), "{text}");
         let delete = text.find("delete table netdev mainstay_vrid33_if7").unwrap();
         assert!(delete < text.find("chain ingress").unwrap(), "{text}");
         assert_eq!(script("ens160", 7, vrid, None).matches("delete").count(), 2);
