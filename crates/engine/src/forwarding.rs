@@ -250,3 +250,6 @@ impl Forwarder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

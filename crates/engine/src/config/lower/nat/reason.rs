@@ -73,20 +73,15 @@ pub(super) fn of_bind(bind: &Bind) -> Result<(), Reason> {
 /// What a pool and its servers ask for.
 pub(super) fn of_pool(pool: &Pool) -> Result<(), Reason> {
     let PoolRules { content, servers, stick, .. } = &pool.rules;
-    let why = |sentence: &str, keyword: &'static str| Err(Reason::of_pool(pool, sentence, &[(keyword, "")]));
-    match () {
-        () if *content != Inspection::default() => {
-            why("its backend looks at what clients send", "tcp-request")?
-        }
-        () if !servers.is_empty() => why("its backend has rules on servers", "use-server")?,
-        () if !stick.is_empty() => why("its backend remembers where connections went", "stick")?,
-        () if matches!(pool.algorithm, Algorithm::Hash(_)) => {
-            why("its backend balances by a sample", "balance")?;
-        }
-        () if pool.servers.is_empty() => why("it has no server", "")?,
-        () => {}
-    }
-    pool.servers.iter().try_for_each(|server| of_server(pool, server))
+    let found = match () {
+        () if *content != Inspection::default() => ("its backend looks at what clients send", "tcp-request"),
+        () if !servers.is_empty() => ("its backend has rules on servers", "use-server"),
+        () if !stick.is_empty() => ("its backend remembers where connections went", "stick"),
+        () if matches!(pool.algorithm, Algorithm::Hash(_)) => ("its backend balances by a sample", "balance"),
+        () => return pool.servers.iter().try_for_each(|server| of_server(pool, server)),
+    };
+    let (sentence, keyword) = found;
+    Err(Reason::of_pool(pool, sentence, &[(keyword, "")]))
 }
 
 fn of_server(pool: &Pool, server: &Server) -> Result<(), Reason> {
