@@ -242,7 +242,7 @@ pub enum HandOverRules {
         addresses: Vec<Ipv4Addr>,
         /// That router.
         to: Ipv4Addr,
-        /// Connections of these stay here, because the kernel forwards them whoever has the address.
+        /// Connections that the kernel forwards: what their clients send stays here.
         except: Forwarded,
     },
 }

@@ -103,7 +103,10 @@ mod tests {
         // Another table here is another server for every flow that comes from a balancer of an earlier version.
         let sum = Sha256::digest(table.iter().flat_map(|entry| entry.to_be_bytes()).collect::<Vec<_>>());
         let first: Vec<_> = table.iter().take(12).copied().collect();
-        assert_eq!(format!("{first:?} {:02x}{:02x}", sum[0], sum[1]), "[1, 0, 2, 1, 1, 0, 2, 1, 2, 0, 1, 0] bd10");
+        assert_eq!(
+            format!("{first:?} {:02x}{:02x}", sum[0], sum[1]),
+            "[1, 0, 2, 1, 1, 0, 2, 1, 2, 0, 1, 0] bd10"
+        );
     }
 
     #[test]

@@ -124,15 +124,15 @@ fn script(interface: &str, index: u32, vrid: Vrid, rules: Option<&HandOverRules>
             );
         }
         Some(HandOverRules::Forward { addresses, to, except }) => {
-            let (moved, stay) = (moved(addresses), stay(except));
+            let (moved, (heard, forwarded)) = (moved(addresses), forwarded(except));
             let connection = "ip saddr . tcp sport . tcp dport";
             let _ = writeln!(
                 script,
                 "table netdev {table} {{\n\
                  {moved}\
-                 set own {{ typeof {connection}; flags dynamic,timeout; timeout {drain}s; size {OWN_CONNECTIONS}; }}\n\
+                 {heard}set own {{ typeof {connection}; flags dynamic,timeout; timeout {drain}s; size {OWN_CONNECTIONS}; }}\n\
                  chain ingress {{ type filter hook ingress device \"{interface}\" priority -500;\n\
-                 {stay}ip daddr @moved tcp flags & (syn | ack) == syn update @own {{ {connection} }} accept\n\
+                 {forwarded}ip daddr @moved tcp flags & (syn | ack) == syn update @own {{ {connection} }} accept\n\
                  ip daddr @moved meta l4proto tcp {connection} != @own fwd ip to {to} device \"{interface}\"\n\
                  }}\n}}",
                 drain = 2 * HAND_OVER_DRAIN.as_secs(),
@@ -142,15 +142,32 @@ fn script(interface: &str, index: u32, vrid: Vrid, rules: Option<&HandOverRules>
     script
 }
 
-/// The rules that leave alone what the kernel forwards.
-fn stay(except: &Forwarded) -> String {
-    let of = |(what, addresses): (&str, &[SocketAddrV4])| {
+/// The set and the rules for connections that the kernel forwards. What clients send stays here, and tells this kernel of their
+/// connections. What servers send goes to the other router until it does: only that one knows whom it is for.
+fn forwarded(except: &Forwarded) -> (String, String) {
+    if except.endpoints.is_empty() {
+        return (String::new(), String::new());
+    }
+    let elements = |addresses: &[SocketAddrV4]| {
         let element = |address: &SocketAddrV4| format!("{} . {}", address.ip(), address.port());
-        let elements: Vec<_> = addresses.iter().map(element).collect();
-        (!elements.is_empty()).then(|| format!("{what} {{ {} }} accept\n", elements.join(", ")))
+        addresses.iter().map(element).collect::<Vec<_>>().join(", ")
     };
-    let (clients, servers) = ("ip daddr . tcp dport", "ip saddr . tcp sport");
-    [(clients, except.endpoints.as_slice()), (servers, &except.servers)].into_iter().filter_map(of).collect()
+    let set = format!(
+        "set heard {{ typeof tcp sport; flags dynamic,timeout; timeout {drain}s; size {OWN_CONNECTIONS}; }}\n",
+        drain = 2 * HAND_OVER_DRAIN.as_secs(),
+    );
+    let mut rules = format!(
+        "ip daddr . tcp dport {{ {} }} update @heard {{ tcp sport }} accept\n",
+        elements(&except.endpoints)
+    );
+    if !except.servers.is_empty() {
+        let _ = writeln!(
+            rules,
+            "ip saddr . tcp sport {{ {} }} tcp dport @heard accept",
+            elements(&except.servers)
+        );
+    }
+    (set, rules)
 }
 
 /// The set of addresses. They expire when the drain is long over and, should the daemon die, the kernel has removed them.
@@ -173,7 +190,7 @@ mod tests {
         let forward = HandOverRules::Forward { addresses, to: Ipv4Addr::new(192, 168, 2, 141), except };
         let text = script("ens160", 7, vrid, Some(&forward));
         assert!(text.contains("192.168.2.140 timeout 2000ms"), "{text}");
-        assert!(text.contains("ip daddr . tcp dport { 192.168.2.140 . 6443 } accept"), "{text}");
+        assert!(text.contains("ip daddr . tcp dport { 192.168.2.140 . 6443 } update @heard"), "{text}");
         let delete = text.find("delete table netdev mainstay_vrid33_if7").unwrap();
         assert!(delete < text.find("chain ingress").unwrap(), "{text}");
         assert_eq!(script("ens160", 7, vrid, None).matches("delete").count(), 2);

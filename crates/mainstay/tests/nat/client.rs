@@ -120,6 +120,17 @@ pub(crate) fn assert_seen(connections: &[Connection], address: IpAddr) {
     assert!(strange.is_none(), "{} sees {}", strange.unwrap().server, strange.unwrap().seen);
 }
 
+/// Has all talk again and again for so long, and asserts that none fails. Returns the longest that one of them took.
+pub(crate) fn keep_talking(connections: &mut [Connection], span: Duration) -> Duration {
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    while began.elapsed() < span {
+        let (talk, took) = all_talk(connections);
+        assert_eq!(talk, connections.len(), "connections were lost after {:.2?}", began.elapsed());
+        longest = longest.max(took);
+    }
+    longest
+}
+
 /// Has all talk, and returns how many do and the longest that one of them took.
 pub(crate) fn all_talk(connections: &mut [Connection]) -> (usize, Duration) {
     let (mut talk, mut longest) = (0, Duration::ZERO);

@@ -16,7 +16,7 @@ pub(crate) fn new_connections_go_elsewhere() {
     balancer.wait("it is seen", |status| status.pools[0].servers[1].state == "down");
     let count = others.len();
     assert_eq!(all_talk(&mut others).0, count, "nobody else is touched");
-    // The rules follow within a moment.
+    balancer.await_rules(|rules| !rules.contains("goto p0v4_s1"));
     let new = open(client, ENDPOINT, 90);
     assert_eq!(tally(&new).into_keys().collect::<Vec<_>>(), ["s1", "s3"]);
     // Only its listener is gone: what it has, it serves.

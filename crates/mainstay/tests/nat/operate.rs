@@ -2,12 +2,8 @@
 
 use std::io::ErrorKind;
 
-use mainstay::lab::time::wait_until;
-
 use crate::client::{Connection, Server, all_talk, open, tally};
-use crate::rig::{Balancer, ENDPOINT, PATIENCE, haproxy, host, keepalived, lan, run, usual};
-
-const TABLE: &str = "table inet mainstay_nat";
+use crate::rig::{Balancer, ENDPOINT, TABLE, haproxy, host, keepalived, lan, run, usual};
 
 pub(crate) fn a_drained_server_keeps_what_it_has() {
     let lan = lan();
@@ -18,28 +14,20 @@ pub(crate) fn a_drained_server_keeps_what_it_has() {
     let mut old = open(client, ENDPOINT, 90);
     assert!(tally(&old)["s1"] > 10);
     assert!(balancer.mainstay(&["server", "cp/s1", "drain"]).status.success());
-    await_rules(&balancer, |rules| !rules.contains("goto p0v4_s0"));
+    balancer.await_rules(|rules| !rules.contains("goto p0v4_s0"));
     let new = open(client, ENDPOINT, 90);
     assert_eq!(tally(&new).into_keys().collect::<Vec<_>>(), ["s2", "s3"]);
     assert_eq!(all_talk(&mut old).0, 90, "also those of the drained server");
     assert!(balancer.mainstay(&["server", "cp/s1", "ready"]).status.success());
-    await_rules(&balancer, |rules| rules.contains("goto p0v4_s0"));
+    balancer.await_rules(|rules| rules.contains("goto p0v4_s0"));
     assert!(tally(&open(client, ENDPOINT, 90)).contains_key("s1"));
     for name in ["s1", "s2", "s3"] {
         assert!(balancer.mainstay(&["server", &format!("cp/{name}"), "maint"]).status.success());
     }
-    await_rules(&balancer, |rules| rules.contains("reject with tcp reset"));
+    balancer.await_rules(|rules| rules.contains("reject with tcp reset"));
     let refused = Connection::open(client, ENDPOINT).err().map(|error| error.kind());
     assert_eq!(refused, Some(ErrorKind::ConnectionRefused), "with no server a client knows at once");
     assert_eq!(all_talk(&mut old).0, 90, "maintenance ends nothing");
-}
-
-fn await_rules(balancer: &Balancer, hold: impl Fn(&str) -> bool) {
-    wait_until(PATIENCE, || {
-        let rules = run(balancer.host(), &format!("nft list {TABLE}"));
-        Ok(if hold(&rules) { Ok(()) } else { Err(rules) })
-    })
-    .expect("other rules");
 }
 
 pub(crate) fn the_table_comes_and_goes_and_others_stay() {

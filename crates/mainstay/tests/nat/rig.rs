@@ -25,6 +25,9 @@ pub(crate) const VIRTUAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
 /// Where clients connect.
 pub(crate) const ENDPOINT: SocketAddr = SocketAddr::new(VIRTUAL, PORT);
 
+/// The table, for `nft`.
+pub(crate) const TABLE: &str = "table inet mainstay_nat";
+
 /// All hosts, with the last parts of their addresses.
 const HOSTS: [(&str, u8); 6] = [("lb1", 11), ("lb2", 12), ("s1", 21), ("s2", 22), ("s3", 23), ("client", 50)];
 
@@ -113,6 +116,15 @@ impl Balancer {
             })
         };
         wait_until(PATIENCE, look).expect(what)
+    }
+
+    /// Waits until the kernel has the rules that it should have.
+    pub(crate) fn await_rules(&self, hold: impl Fn(&str) -> bool) {
+        let look = || {
+            let rules = run(&self.host, &format!("nft list {TABLE}"));
+            Ok(if hold(&rules) { Ok(()) } else { Err(rules) })
+        };
+        wait_until(PATIENCE, look).expect("other rules");
     }
 
     /// What it shows to people.
