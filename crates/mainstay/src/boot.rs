@@ -157,23 +157,11 @@ fn make_control(
     let linked = options.link && !plan.routers.is_empty();
     let peer_links =
         linked.then(|| PeerLinks::new(runtime.handle().clone(), plan, peers.peer_link_port, report));
-    let proxy = if plan.frontends.is_empty() {
-        None
-    } else {
-        let started = Proxy::start(listeners, engine.serving());
-        Some(Arc::new(started.map_err(|error| format!("cannot start the data plane: {error}"))?))
-    };
-    if let Some(proxy) = &proxy {
-        let post = mailbox.clone();
-        proxy.watch_errors(move |server| post.post(Command::ConnectionErrors { server }));
-    }
+    let start = || start_proxy(listeners, &engine, mailbox);
+    let proxy = (!plan.frontends.is_empty()).then(start).transpose()?;
     let nat = engine.forwarding().map(|forwarding| start_nat(&forwarding, engine.serving(), mailbox));
     let nat = nat.transpose()?;
-    let probe = proxy.clone().map(|proxy| {
-        let forwards = nat.as_ref().map(Nat::probe);
-        let forwards = move || forwards.as_ref().map_or(Ok(()), |forwards| forwards());
-        Arc::new(move || proxy.probe().and_then(|()| forwards())) as Probe
-    });
+    let probe = proxy.as_ref().map(|proxy| probe(proxy, nat.as_ref()));
     let post = mailbox.clone();
     let report =
         Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
@@ -204,6 +192,20 @@ fn make_control(
         last_ticket: 0,
         events: EventCounts::default(),
     })
+}
+
+fn start_proxy(listeners: Listeners, engine: &Engine, mailbox: &CommandBox) -> Result<Arc<Proxy>, String> {
+    let started = Proxy::start(listeners, engine.serving());
+    let proxy = Arc::new(started.map_err(|error| format!("cannot start the data plane: {error}"))?);
+    let post = mailbox.clone();
+    proxy.watch_errors(move |server| post.post(Command::ConnectionErrors { server }));
+    Ok(proxy)
+}
+
+/// Whether the data plane serves, and the kernel forwards what is left to it.
+fn probe(proxy: &Arc<Proxy>, nat: Option<&Nat>) -> Probe {
+    let (proxy, forwards) = (Arc::clone(proxy), nat.map(Nat::probe));
+    Arc::new(move || proxy.probe().and_then(|()| forwards.as_ref().map_or(Ok(()), |forwards| forwards())))
 }
 
 /// Has the kernel forward, before there is an address that packets could come to.

@@ -1,4 +1,4 @@
-//! Runs of `nft`, which never take longer than whoever waits for them can bear.
+//! Runs of `nft`, which are never awaited for longer than whoever needs them can bear.
 
 use std::io::{Read, Write as _};
 use std::os::fd::AsFd;
@@ -37,12 +37,17 @@ pub fn run(arguments: &[&str], script: &str, patience: Duration) -> Result<Strin
     });
     let status = child.wait().map_err(|error| format!("cannot wait for nft: {error}"))?;
     let Some([out, complaints]) = said else {
-        return Err(format!("nft did not end within {} ms", patience.as_millis()));
+        return Err(too_late(patience));
     };
     if status.success() {
         return Ok(out);
     }
     Err(format!("nft refused: {}", complaints.lines().next().unwrap_or("it does not say why")))
+}
+
+/// What is said of one that takes longer than that.
+pub fn too_late(patience: Duration) -> String {
+    format!("nft did not end within {} ms", patience.as_millis())
 }
 
 /// All that comes out of both pipes up to their ends; `None` if those do not come in time.

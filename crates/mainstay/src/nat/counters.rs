@@ -82,25 +82,73 @@ fn of_server(serving: &Serving, id: ServerId, what: Counted, new: Shown, now: In
     match what {
         Counted::New => {
             let count = u32::try_from(new.packets).unwrap_or(u32::MAX);
-            for total in
-                [&pool.sessions_total, &server.sessions_total, &pool.chosen_total, &server.chosen_total]
-            {
-                add(total, new.packets);
-            }
+            add_to_both(&pool.sessions_total, &server.sessions_total, new.packets);
+            add_to_both(&pool.chosen_total, &server.chosen_total, new.packets);
             pool.session_rate.add(count, now);
             server.session_rate.add(count, now);
             pool.last_session.set(now);
             server.last_session.set(now);
         }
-        Counted::In => {
-            [&pool.bytes_in, &server.bytes_in].map(|total| add(total, new.bytes)).into_iter().collect()
-        }
-        Counted::Out => {
-            [&pool.bytes_out, &server.bytes_out].map(|total| add(total, new.bytes)).into_iter().collect()
-        }
+        Counted::In => add_to_both(&pool.bytes_in, &server.bytes_in, new.bytes),
+        Counted::Out => add_to_both(&pool.bytes_out, &server.bytes_out, new.bytes),
     }
+}
+
+fn add_to_both(pool: &AtomicU64, server: &AtomicU64, more: u64) {
+    add(pool, more);
+    add(server, more);
 }
 
 fn add(total: &AtomicU64, more: u64) {
     total.fetch_add(more, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mainstay_engine::plan::{Bind, Frontend, Plan, Pool, PoolId, Server};
+    use mainstay_engine::{Engine, time};
+
+    use super::*;
+
+    fn serving() -> Arc<Serving> {
+        let address = "10.0.0.1:6443".parse().unwrap();
+        let plan = Plan {
+            frontends: vec![Frontend::new("api", vec![Bind::new(address)], PoolId(0))],
+            pools: vec![Pool::new("cp", vec![Server::new("one", address)])],
+            ..Plan::default()
+        };
+        Engine::new(Arc::new(plan), 0, time::Instant::from_nanos(0)).serving()
+    }
+
+    fn answer(counters: &[(&str, u64, u64)]) -> String {
+        let entry = |(name, packets, bytes): &(&str, u64, u64)| {
+            format!(r#"{{"counter": {{"name": "{name}", "packets": {packets}, "bytes": {bytes}}}}}"#)
+        };
+        let entries: Vec<_> = counters.iter().map(entry).collect();
+        format!(r#"{{"nftables": [{{"metainfo": {{}}}}, {}]}}"#, entries.join(", "))
+    }
+
+    #[test]
+    fn what_is_new_is_added_and_a_table_made_anew_begins_at_nothing() {
+        let (serving, mut counters) = (serving(), Counters::default());
+        let now = time::Instant::from_nanos(1);
+        let named = |new, packets, bytes| {
+            let of_server = [("p0v4_s0_new", new, 9), ("p0v4_s0_in", packets, bytes)];
+            answer(&[&of_server[..], &[("f0_e0_new", new, 9), ("f0_e0_out", packets, bytes)]].concat())
+        };
+        counters.take_in(&named(3, 5, 100), &serving, now);
+        counters.take_in(&named(5, 7, 150), &serving, now);
+        // The same again, and nonsense.
+        counters.take_in(&named(5, 7, 150), &serving, now);
+        let anew = [("p7v4_s9_new", 1, 1), ("other", 1, 1), ("p0v4_s0_new", 2, 1)];
+        counters.take_in(&answer(&anew), &serving, now);
+        counters.take_in("no JSON", &serving, now);
+        let (server, frontend) = (&serving.pools[0].servers[0].load, &serving.frontends[0]);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((read(&server.sessions_total), read(&server.bytes_in)), (7, 150));
+        assert_eq!((read(&frontend.sessions_total), read(&frontend.bytes_out)), (5, 150));
+        assert_eq!(read(&serving.pools[0].load.sessions_total), 7);
+    }
 }

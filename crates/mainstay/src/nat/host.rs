@@ -132,7 +132,7 @@ fn keep_router_advertisements() {
             let name = interface.file_name();
             match fs::write(&file, "2") {
                 Ok(()) => {
-                    tracing::info!("set accept_ra of {name:?} to 2: it goes on taking router advertisements")
+                    tracing::info!("set accept_ra of {name:?} to 2: it goes on taking router advertisements");
                 }
                 Err(error) => tracing::warn!("cannot set accept_ra of {name:?} to 2: {error}"),
             }

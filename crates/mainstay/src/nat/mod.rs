@@ -27,7 +27,7 @@ use crate::{clock, nft};
 use counters::Counters;
 use ruleset::{Ruleset, TABLE};
 
-/// How long `nft` may take for a change: a hundred pools take 1.4 s on an idle machine.
+/// How long `nft` may take for a change: a hundred pools take 0.4 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the kernel's counters are read.

@@ -332,3 +332,6 @@ fn by_family(elements: impl Iterator<Item = (SocketAddr, impl Display)>) -> BTre
     }
     sets
 }
+
+#[cfg(test)]
+mod tests;

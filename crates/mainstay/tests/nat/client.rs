@@ -116,8 +116,9 @@ pub(crate) fn tally(connections: &[Connection]) -> BTreeMap<&str, usize> {
 
 /// Asserts that servers see this address as the client of each.
 pub(crate) fn assert_seen(connections: &[Connection], address: IpAddr) {
-    let strange = connections.iter().find(|connection| connection.seen.ip() != address);
-    assert!(strange.is_none(), "{} sees {}", strange.unwrap().server, strange.unwrap().seen);
+    for connection in connections {
+        assert_eq!(connection.seen.ip(), address, "seen by {}", connection.server);
+    }
 }
 
 /// Has all talk again and again for so long, and asserts that none fails. Returns the longest that one of them took.

@@ -23,6 +23,10 @@ const TESTS: inside::Tests = &[
     ("operate::a_machine_that_cannot_is_told_so", operate::a_machine_that_cannot_is_told_so),
     ("death::new_connections_go_elsewhere", death::new_connections_go_elsewhere),
     ("moves::connections_outlive_a_killed_balancer", moves::connections_outlive_a_killed_balancer),
+    (
+        "moves::connections_outlive_a_balancer_without_power",
+        moves::connections_outlive_a_balancer_without_power,
+    ),
     ("moves::a_hand_over_costs_nothing", moves::a_hand_over_costs_nothing),
     ("stacked::servers_on_the_balancers_themselves", stacked::servers_on_the_balancers_themselves),
 ];

@@ -32,6 +32,21 @@ pub(crate) fn connections_outlive_a_killed_balancer() {
     eprintln!("and its return; the longest stood still for {longest:.2?}");
 }
 
+pub(crate) fn connections_outlive_a_balancer_without_power() {
+    let lan = lan();
+    let _servers = ["s1", "s2", "s3"].map(|name| Server::start(host(&lan, name)));
+    let conf = |priority| keepalived(priority, &["10.0.0.100/24"]);
+    let active = Balancer::ready(host(&lan, "lb1"), &usual(), &conf(120), "active");
+    let backup = Balancer::ready(host(&lan, "lb2"), &usual(), &conf(100), "backup");
+    let mut connections = open(host(&lan, "client"), ENDPOINT, 100);
+    lan.plug(host(&lan, "lb1"), false).expect("a cable");
+    active.kill();
+    let longest = keep_talking(&mut connections, Duration::from_secs(3));
+    assert!(longest < STALL, "{longest:?}");
+    eprintln!("100 of 100 connections outlived the machine; the longest stood still for {longest:.2?}");
+    backup.wait("it took over", |status| status.routers[0].state == "active");
+}
+
 pub(crate) fn a_hand_over_costs_nothing() {
     let lan = lan();
     let _servers = ["s1", "s2", "s3"].map(|name| Server::start(host(&lan, name)));

@@ -23,7 +23,8 @@ pub(crate) fn go_by_weight_and_servers_see_the_endpoint() {
     for (server, share, tolerance) in [("s1", 100, 36), ("s2", 100, 36), ("s3", 200, 40)] {
         assert!(tally[server].abs_diff(share) <= tolerance, "{tally:?}");
     }
-    let counted: Vec<_> = ["s1", "s2", "s3"].map(|server| u64::try_from(tally[server]).unwrap()).to_vec();
+    let counted: Vec<_> =
+        ["s1", "s2", "s3"].map(|server| u64::try_from(tally[server]).expect("few")).to_vec();
     assert_eq!(all_talk(&mut connections).0, 400);
     let status = balancer.wait("all are counted", |status| {
         let servers = status.pools[0].servers.iter();
