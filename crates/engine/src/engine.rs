@@ -649,7 +649,8 @@ impl Engine {
         while let Some(gone) = self.peers.poll_gone() {
             self.vrrp.handle_peer_gone(gone.peer, &gone.routers, now);
         }
-        let changed = self.vrrp.has_news() | self.health.has_news();
+        let forwarder_news = self.forwarder.as_ref().is_some_and(Forwarder::has_news);
+        let changed = self.vrrp.has_news() | self.health.has_news() | forwarder_news;
         if changed || self.peers.wants_own(now) {
             let (view, reach) = self.own_view(now);
             self.peers.handle_own(view, reach, now);
@@ -670,12 +671,14 @@ impl Engine {
             effective_priority: router.effective_priority,
             why: router.reason,
         });
+        // A node whose kernel does not forward leads nobody to a server.
+        let forwards = self.forwarder.as_ref().is_none_or(Forwarder::works);
         let (mut reach, mut reaches) = (OwnReach::default(), Vec::new());
         for server in self.health.checked_servers() {
-            if server.proven {
+            if server.proven && forwards {
                 reaches.push(server.name.clone());
             }
-            if server.usable {
+            if server.usable && forwards {
                 reach.reached.insert(server.name.clone());
             }
             reach.servers.insert(server.name);

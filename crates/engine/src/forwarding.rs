@@ -231,6 +231,16 @@ impl Forwarder {
         }
     }
 
+    /// Whether the latest description is in force.
+    pub fn works(&self) -> bool {
+        self.state.is_ok()
+    }
+
+    /// Whether there is something to say.
+    pub(crate) fn has_news(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Event(_)))
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

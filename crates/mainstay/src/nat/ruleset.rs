@@ -21,6 +21,14 @@ pub const TABLE: &str = "inet mainstay_nat";
 /// The seed of the kernel's hash. Balancers of one group, of whatever version, must have the same.
 const SEED: u32 = 0x6d73_7479;
 
+/// The zone in which the kernel keeps connections of this machine to an endpoint that is elsewhere, be it as a client or as a
+/// server: when the address comes here they are connections that the kernel does not know, and are taken up as any other.
+const ELSEWHERE: u16 = 28_019;
+
+/// Holds for what would leave by the interface that it came by: its sender has not learnt yet that the address has moved. A gateway
+/// between its clients and the address has two interfaces.
+const STRAYS: &str = "fib daddr . iif oif exists";
+
 /// What is counted of each endpoint and of each server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
@@ -176,49 +184,53 @@ impl Ruleset {
         }
     }
 
-    /// Keeps the kernel from answering for connections that it does not know.
+    /// Keeps the kernel from answering for connections that it does not know, and from remembering what would be in the way of
+    /// those that come to it later.
     fn guard(&mut self, forwarding: &KernelForwarding) {
         let endpoints = || forwarding.endpoints.iter();
         let of_clients = by_family(endpoints().map(|own| (own.address, concatenated(own.address))));
-        let refused = by_family(
-            endpoints()
-                .filter(|own| refuses(own, forwarding))
-                .map(|own| (own.address, concatenated(own.address))),
-        );
+        let refused = endpoints().filter(|own| refuses(own, forwarding));
+        let refused = by_family(refused.map(|own| (own.address, concatenated(own.address))));
         let addresses: BTreeSet<_> = endpoints().map(|own| own.address.ip()).collect();
         let addresses = by_family(addresses.iter().map(|ip| (SocketAddr::new(*ip, 0), ip.to_string())));
         let servers = forwarding.pools.iter().flat_map(|pool| &pool.servers).map(|server| server.address);
         let servers: BTreeSet<_> = servers.collect();
         let servers = by_family(servers.iter().map(|server| (*server, concatenated(*server))));
-        let (mut input, mut output, mut from_afar, mut to_afar) = (vec![], vec![], vec![], vec![]);
+        let (mut input, mut forward, mut output) = (vec![], vec![], vec![]);
+        let (mut raw_prerouting, mut raw_output) = (vec![], vec![]);
+        let elsewhere = format!("ct zone set {ELSEWHERE}");
         for (ip, elements) in &refused {
-            input.push(format!(
-                "{ip} daddr . tcp dport {{ {elements} }} tcp flags & (fin | syn | rst | ack) == syn reject with tcp reset"
-            ));
+            let begins = "tcp flags & (fin | syn | rst | ack) == syn";
+            input.push(format!("{ip} daddr . tcp dport {{ {elements} }} {begins} reject with tcp reset"));
         }
         for (ip, elements) in &of_clients {
-            input.push(format!("{ip} daddr . tcp dport {{ {elements} }} drop"));
+            let to_endpoint = format!("{ip} daddr . tcp dport {{ {elements} }}");
+            // A connection that began before this table, or whose packets went through here while the address was elsewhere.
+            // It cannot be translated any more, and another balancer's it is not.
+            input.push(format!("{to_endpoint} ct status confirmed reject with tcp reset"));
+            input.push(format!("{to_endpoint} drop"));
+            forward.push(format!("{to_endpoint} {STRAYS} drop"));
+            raw_output.push(format!("{to_endpoint} fib daddr type != local {elsewhere}"));
+            raw_prerouting.push(format!(
+                "{ip} saddr . tcp sport {{ {elements} }} fib saddr type != local fib daddr type local {elsewhere}"
+            ));
         }
         for (ip, elements) in &servers {
             let Some(own) = addresses.get(ip) else { continue };
-            let unknown = format!(
-                "{ip} saddr . tcp sport {{ {elements} }} {ip} daddr {{ {own} }} ct direction original"
-            );
-            input.push(format!("{unknown} drop"));
+            let of_server = format!("{ip} saddr . tcp sport {{ {elements} }} {ip} daddr {{ {own} }}");
+            input.push(format!("{of_server} ct direction original drop"));
             // Before it has an entry of its own, which would be in the way of the right one.
-            output.push(format!("{unknown} drop"));
-            // A server on this machine, and a balancer elsewhere that forwards to it: what this kernel remembers from its
-            // own time as that balancer must not touch it.
-            from_afar.push(format!(
-                "{ip} saddr {{ {own} }} {ip} daddr . tcp dport {{ {elements} }} fib daddr type local fib saddr type != local notrack"
-            ));
-            to_afar.push(format!(
-                "{ip} saddr . tcp sport {{ {elements} }} {ip} daddr {{ {own} }} fib daddr type != local notrack"
+            output.push(format!("{of_server} ct direction original drop"));
+            forward.push(format!("{of_server} ct direction original {STRAYS} drop"));
+            raw_output.push(format!("{of_server} fib daddr type != local {elsewhere}"));
+            raw_prerouting.push(format!(
+                "{ip} saddr {{ {own} }} {ip} daddr . tcp dport {{ {elements} }} fib daddr type local fib saddr type != local {elsewhere}"
             ));
         }
-        self.base("raw_prerouting", "filter", "prerouting", -300, &from_afar);
-        self.base("raw_output", "filter", "output", -300, &to_afar);
+        self.base("raw_prerouting", "filter", "prerouting", -300, &raw_prerouting);
+        self.base("raw_output", "filter", "output", -300, &raw_output);
         self.base("guard_input", "filter", "input", -10, &input);
+        self.base("guard_forward", "filter", "forward", -10, &forward);
         self.base("guard_output", "filter", "output", -10, &output);
     }
 

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mainstay::lab::topology::Host;
+use socket2::{Domain, Socket, Type};
 
 use crate::rig::PORT;
 
@@ -76,6 +77,26 @@ impl Connection {
     /// Connects from a host.
     pub(crate) fn open(host: &Host, endpoint: SocketAddr) -> io::Result<Self> {
         let stream = host.enter(|| TcpStream::connect_timeout(&endpoint, PATIENCE)).expect("the host")?;
+        Self::greeted(stream)
+    }
+
+    /// Connects from this port of a host, within so long.
+    pub(crate) fn from_port(
+        host: &Host,
+        port: u16,
+        endpoint: SocketAddr,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let connect = || {
+            let socket = Socket::new(Domain::for_address(endpoint), Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::from(([0; 4], port)).into())?;
+            socket.connect_timeout(&endpoint.into(), patience).map(|()| TcpStream::from(socket))
+        };
+        Self::greeted(host.enter(connect).expect("the host")?)
+    }
+
+    fn greeted(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         let mut stream = BufReader::new(stream);

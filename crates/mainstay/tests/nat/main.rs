@@ -27,6 +27,7 @@ const TESTS: inside::Tests = &[
         "moves::connections_outlive_a_balancer_without_power",
         moves::connections_outlive_a_balancer_without_power,
     ),
+    ("moves::a_frozen_balancer_leaves_nothing_behind", moves::a_frozen_balancer_leaves_nothing_behind),
     ("moves::a_hand_over_costs_nothing", moves::a_hand_over_costs_nothing),
     ("stacked::servers_on_the_balancers_themselves", stacked::servers_on_the_balancers_themselves),
 ];

@@ -139,10 +139,15 @@ impl Balancer {
         command.output().expect("mainstay runs")
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        kill(pid, signal).expect("it runs");
+    }
+
     /// Asks it to end, and waits until it has.
     pub(crate) fn stop(mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
-        kill(pid, Signal::SIGTERM).expect("it runs");
+        self.signal(Signal::SIGTERM);
         let ended = self.child.wait().expect("it ends");
         assert!(ended.success(), "{}", self.log());
     }

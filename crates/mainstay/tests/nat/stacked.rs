@@ -21,7 +21,9 @@ pub(crate) fn servers_on_the_balancers_themselves() {
         assert_eq!(tally(&connections).into_keys().collect::<BTreeSet<_>>(), all, "from {name}");
         assert_eq!(all_talk(&mut connections).0, 60, "from {name}");
     }
-    let mut connections = open(host(&lan, "client"), ENDPOINT, 100);
+    let mut connections = open(host(&lan, "client"), ENDPOINT, 70);
+    // Of the machine that the address comes to.
+    connections.extend(open(host(&lan, "lb2"), ENDPOINT, 30));
     active.kill();
     keep_talking(&mut connections, Duration::from_secs(3));
     backup.wait("it took over", |status| status.routers[0].state == "active");
