@@ -46,6 +46,28 @@ fn said(diagnostics: &[Diagnostic]) -> Vec<&str> {
     diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
 }
 
+/// One text for each code: its name begins with the code.
+pub(crate) fn cases() -> Vec<(&'static str, String)> {
+    let bounded = "listen bounded\n bind 10.0.0.100:7443\n server m 10.0.0.13:7443 maxconn 20\n";
+    vec![
+        ("H061-nat-not-here", format!("{}{bounded}", file("", " balance source\n"))),
+        ("H062-nat-nothing", format!("{BEGIN}{bounded}")),
+        ("H063-nat-by-hash", file("", " balance leastconn\n")),
+        ("H064-nat-no-effect", file(" maxconn 100\n", " balance source\n default-server slowstart 10s\n")),
+    ]
+}
+
+#[test]
+fn every_code_says_what_is_wrong_and_how_to_mend_it() {
+    for (name, text) in cases() {
+        let (_, diagnostics, report) = forward(&text, &[]);
+        assert!(said(&diagnostics).contains(&&name[..4]), "{name}: {report}");
+        insta::with_settings!({ description => text.clone(), omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, report);
+        });
+    }
+}
+
 #[test]
 fn an_address_is_its_own_endpoint_and_every_address_the_virtual_ones() {
     let (plan, diagnostics, _) = forward(&file("", ""), &[]);

@@ -133,10 +133,7 @@ fn say_what_differs(frontend: &Frontend, pool: &Pool, places: Places<'_>, diagno
     }
     let without = reason::without_effect(frontend, pool);
     if !without.is_empty() {
-        let message = format!(
-            "in `{name}` there is no effect of {}: nobody accepts its connections",
-            without.join(", ")
-        );
+        let message = format!("the kernel forwards `{name}` without regard to {}", without.join(", "));
         note(codes::NAT_NO_EFFECT, message);
     }
 }
