@@ -1,8 +1,10 @@
 //! What becomes of plans, health and failures.
 
 use super::*;
+use crate::admin::{Reply, Request};
 use crate::engine::{Engine, Input};
 use crate::health::check::{CheckStatus, Verdict};
+use crate::health::order::{Order, Outcome, Refusal, ServerOrder};
 use crate::limits::MAGLEV_ENTRIES;
 use crate::plan::{Bind, Check, Forwarding, Frontend, Nat, Pool, Server};
 
@@ -133,6 +135,26 @@ fn what_changes_nothing_for_the_kernel_is_not_told() {
     bench.check(0, CheckStatus::L4Ok);
     bench.after(Duration::from_secs(5));
     assert_eq!(bench.done(), [""; 0]);
+}
+
+#[test]
+fn what_only_a_proxy_can_do_is_refused_while_it_runs() {
+    let mut bench = Bench::new(plan(&[1]));
+    let mut order =
+        |order| bench.engine.handle(Input::Request { ticket: 1, request: Request::Order(order) }, NOW);
+    let bounded = Server { maxconn: Some(9), ..Server::new("bounded", address(7)) };
+    for server in [bounded, Server::new("more", address(8))] {
+        order(Order::AddServer { pool: "cp".to_owned(), server: Box::new(server) });
+    }
+    let (pool, server) = ("cp".to_owned(), "s0".to_owned());
+    order(Order::Server { pool, server, change: ServerOrder::Maxconn(9) });
+    let mut said = Vec::new();
+    while let Some(output) = bench.engine.poll_output() {
+        if let Output::Reply { reply: Reply::Order(outcome), .. } = output {
+            said.push(outcome);
+        }
+    }
+    assert_eq!(said, [Err(Refusal::NeedsProxy), Ok(Outcome::Done), Err(Refusal::NeedsProxy)]);
 }
 
 #[test]

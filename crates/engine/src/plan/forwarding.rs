@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::plan::{Plan, PoolId, Server, Target};
+
 /// How the connections of a frontend get to their servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Forwarding {
@@ -40,5 +42,46 @@ impl Forwarding {
             Self::Proxy => None,
             Self::Nat(nat) => Some(nat),
         }
+    }
+}
+
+/// What a server has that only a proxy can give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyOnly {
+    /// A bound on its connections (`maxconn`).
+    Maxconn,
+    /// One while its pool is empty (`minconn`).
+    Minconn,
+    /// A PROXY header (`send-proxy`).
+    ProxyHeader,
+    /// A socket of this machine instead of an address.
+    Local,
+    /// A source address (`source`).
+    Source,
+    /// A port that follows from the client's.
+    ClientPort,
+}
+
+impl Server {
+    /// Why the kernel cannot forward connections to it.
+    pub fn proxy_only(&self) -> Option<ProxyOnly> {
+        let dial = self.dial.as_deref();
+        let found = [
+            (ProxyOnly::Maxconn, self.maxconn.is_some()),
+            (ProxyOnly::Minconn, self.minconn.is_some()),
+            (ProxyOnly::ProxyHeader, self.proxy_header.is_some()),
+            (ProxyOnly::Local, self.local().is_some()),
+            (ProxyOnly::Source, dial.is_some_and(|dial| dial.source.is_some())),
+            (ProxyOnly::ClientPort, dial.is_some_and(|dial| matches!(dial.target, Target::ClientPort(_)))),
+        ];
+        found.into_iter().find(|(_, there)| *there).map(|(what, _)| what)
+    }
+}
+
+impl Plan {
+    /// Whether the kernel forwards connections to servers of this pool.
+    pub fn kernel_forwards_to(&self, pool: PoolId) -> bool {
+        let led = |frontend: &&super::Frontend| frontend.pool == Some(pool);
+        self.frontends.iter().filter(led).any(|frontend| frontend.forwarding.nat().is_some())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use crate::plan::{Algorithm, Bind, Frontend, FrontendRules, Inspection, Pool, PoolRules, Server, Target};
+use crate::plan::{Algorithm, Bind, Frontend, FrontendRules, Inspection, Pool, PoolRules, ProxyOnly, Server};
 
 /// Why the kernel cannot forward a frontend.
 #[derive(Debug)]
@@ -23,11 +23,6 @@ impl Reason {
 
     fn of_pool(pool: &Pool, sentence: impl Into<String>, lines: &[(&'static str, &'static str)]) -> Self {
         Self { pool: Some(pool.name.clone()), ..Self::of_frontend(sentence, lines) }
-    }
-
-    fn of_server(pool: &Pool, server: &Server, what: &str, word: &'static str) -> Self {
-        let lines = [("server", word), ("default-server", word)];
-        Self::of_pool(pool, format!("{what} server `{}`", server.name), &lines)
     }
 }
 
@@ -85,28 +80,20 @@ pub(super) fn of_pool(pool: &Pool) -> Result<(), Reason> {
 }
 
 fn of_server(pool: &Pool, server: &Server) -> Result<(), Reason> {
-    let why = |what: &str, word: &'static str| Err(Reason::of_server(pool, server, what, word));
-    match () {
-        () if server.maxconn.is_some() => why("`maxconn` bounds the connections of", "maxconn"),
-        () if server.minconn.is_some() => why("`minconn` bounds the connections of", "minconn"),
-        () if server.proxy_header.is_some() => {
-            let words = ["send-proxy", "send-proxy-v2"];
-            let lines: Vec<_> =
-                words.iter().flat_map(|word| [("server", *word), ("default-server", *word)]).collect();
-            let sentence = format!("a PROXY header is sent to server `{}`", server.name);
-            Err(Reason::of_pool(pool, sentence, &lines))
-        }
-        () if server.local().is_some() => why("there is no address of", ""),
-        () if server.dial.as_ref().is_some_and(|dial| dial.source.is_some()) => {
-            let lines = [("source", ""), ("server", "source"), ("default-server", "source")];
-            let sentence = format!("a source address is set for server `{}`", server.name);
-            Err(Reason::of_pool(pool, sentence, &lines))
-        }
-        () if server.dial.as_ref().is_some_and(|dial| matches!(dial.target, Target::ClientPort(_))) => {
-            why("the client's port decides about that of", "")
-        }
-        () => Ok(()),
-    }
+    let Some(what) = server.proxy_only() else { return Ok(()) };
+    let (sentence, words): (_, &[&'static str]) = match what {
+        ProxyOnly::Maxconn => ("`maxconn` bounds the connections of", &["maxconn"]),
+        ProxyOnly::Minconn => ("`minconn` bounds the connections of", &["minconn"]),
+        ProxyOnly::ProxyHeader => ("a PROXY header is sent to", &["send-proxy", "send-proxy-v2"]),
+        ProxyOnly::Local => ("there is no address of", &[""]),
+        ProxyOnly::Source => ("a source address is set for", &["source"]),
+        ProxyOnly::ClientPort => ("the client's port decides about that of", &[""]),
+    };
+    let lines = words.iter().flat_map(|word| [("server", *word), ("default-server", *word)]);
+    // A line of its own comes before parameters of servers.
+    let own = (what == ProxyOnly::Source).then_some(("source", ""));
+    let lines: Vec<_> = own.into_iter().chain(lines).collect();
+    Err(Reason::of_pool(pool, format!("{sentence} server `{}`", server.name), &lines))
 }
 
 /// What an endpoint and its servers are to each other.
