@@ -137,6 +137,17 @@ fn what_the_kernel_cannot_do_is_named_where_it_stands() {
 }
 
 #[test]
+fn every_address_is_none_that_another_frontend_names() {
+    let text = format!(
+        "{}listen one\n bind 10.0.0.101:6443 accept-proxy\n server m 10.0.0.13:9000\n",
+        file("", "").replace("10.0.0.100:6443", "*:6443")
+    );
+    let (plan, ..) = forward(&text, &["10.0.0.100", "10.0.0.101"]);
+    let endpoints = only(&plan).map(|nat| nat.endpoints.clone());
+    assert_eq!(endpoints, Some(vec!["10.0.0.100:6443".parse().expect("an address")]));
+}
+
+#[test]
 fn one_frontend_stays_with_the_proxy_and_the_other_does_not() {
     let text = format!(
         "{}listen metrics\n bind 10.0.0.100:9000 accept-proxy\n server m 10.0.0.13:9000\n\

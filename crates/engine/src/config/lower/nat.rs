@@ -74,7 +74,7 @@ fn judge<'a>(
     let mut endpoints = BTreeSet::new();
     for bind in &frontend.binds {
         reason::of_bind(bind)?;
-        endpoints.extend(endpoints_of(bind, virtual_addresses)?);
+        endpoints.extend(endpoints_of(bind, virtual_addresses, plan)?);
     }
     for endpoint in &endpoints {
         reason::of_endpoint(*endpoint, pool, taken)?;
@@ -86,15 +86,19 @@ fn judge<'a>(
     Ok((Nat { endpoints: endpoints.into_iter().collect(), key }, pool))
 }
 
-/// The addresses that a `bind` line means.
-fn endpoints_of(bind: &Bind, virtual_addresses: &[IpAddr]) -> Result<Vec<SocketAddr>, Reason> {
+/// The addresses that a `bind` line means. Every address is none that another line names: that one is the closer match.
+fn endpoints_of(bind: &Bind, virtual_addresses: &[IpAddr], plan: &Plan) -> Result<Vec<SocketAddr>, Reason> {
     if !bind.address.ip().is_unspecified() {
         return Ok(vec![bind.address]);
     }
     let meant = |address: &&IpAddr| address.is_ipv4() == bind.address.is_ipv4() || bind.dual_stack;
     let port = bind.address.port();
-    let endpoints: Vec<_> =
-        virtual_addresses.iter().filter(meant).map(|&address| SocketAddr::new(address, port)).collect();
+    let named = |endpoint: &SocketAddr| {
+        let mut binds = plan.frontends.iter().flat_map(|frontend| &frontend.binds);
+        binds.any(|other| other.elsewhere.is_none() && other.address == *endpoint)
+    };
+    let every = virtual_addresses.iter().filter(meant).map(|&address| SocketAddr::new(address, port));
+    let endpoints: Vec<_> = every.filter(|endpoint| !named(endpoint)).collect();
     if endpoints.is_empty() {
         let sentence = format!(
             "`{bind}` is every address, and there is no virtual one of its family that it could mean"
