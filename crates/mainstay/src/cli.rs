@@ -174,7 +174,7 @@ struct CheckArgs {
     /// Each --keepalived-conf is another balancer's: check whether they fit together
     #[arg(long)]
     compare: bool,
-    /// Also look whether this machine can forward in the kernel, with --forwarding nat
+    /// Also look whether this machine can forward in the kernel, with --forwarding nat; said on standard error
     #[arg(long, conflicts_with = "compare")]
     host: bool,
     /// How findings look
@@ -274,19 +274,18 @@ fn check(args: &CheckArgs) -> Exit {
 fn check_host(plan: Plan) -> Exit {
     // What the kernel would be given if all servers worked.
     let engine = Engine::new(Arc::new(plan), 0, clock::now());
+    let say = |text: &str| drop(io::stderr().write_all(text.as_bytes()));
     let Some(forwarding) = engine.forwarding() else {
-        print("Nothing is left to the kernel of this machine; `--forwarding nat` asks for it.\n");
+        say("Nothing is left to the kernel of this machine; `--forwarding nat` asks for it.\n");
         return Exit::Success;
     };
     let lacks = nat::host::inspect(&forwarding);
     for Finding { sentence, remedy, refused } in &lacks {
-        print(&format!(
-            "{}: {sentence}\n  to mend it, {remedy}\n",
-            if *refused { "error" } else { "warning" }
-        ));
+        let level = if *refused { "error" } else { "warning" };
+        say(&format!("{level}: {sentence}\n  to mend it, {remedy}\n"));
     }
     let refused = lacks.iter().any(|finding| finding.refused);
-    print(match (refused, lacks.is_empty()) {
+    say(match (refused, lacks.is_empty()) {
         (true, _) => "This machine cannot forward in the kernel.\n",
         (false, true) => "This machine can forward in the kernel.\n",
         (false, false) => "This machine can forward in the kernel, with warnings.\n",

@@ -6,7 +6,7 @@ use crate::engine::{Engine, Input};
 use crate::health::check::{CheckStatus, Verdict};
 use crate::health::order::{Order, Outcome, Refusal, ServerOrder};
 use crate::limits::MAGLEV_ENTRIES;
-use crate::plan::{Bind, Check, Forwarding, Frontend, Nat, Pool, Server};
+use crate::plan::{Bind, Check, DeadServer, Forwarding, Frontend, Nat, Pool, Server};
 
 const NOW: Instant = Instant::from_nanos(0);
 
@@ -127,6 +127,20 @@ fn flows_of_a_silent_server_end_and_those_of_one_that_says_no_stay() {
     assert_eq!(bench.done(), ["forward"]);
     assert!(bench.forwarding.pools[0].table.is_empty());
     assert_eq!(bench.forwarding.pools[0].servers.len(), 3, "what they say is still theirs");
+}
+
+#[test]
+fn the_file_and_the_operator_decide_about_flows_of_dead_servers() {
+    let mut keeps = plan(&[1, 1]);
+    keeps.pools[0].outage.dead_server = DeadServer::Keep;
+    let mut bench = Bench::new(keeps);
+    bench.check(0, CheckStatus::L4Tout);
+    assert_eq!(bench.done(), ["forward"]);
+    let mut shuts_down = plan(&[1, 1]);
+    shuts_down.pools[0].servers[0].shutdown_sessions_when_down = true;
+    let mut bench = Bench::new(shuts_down);
+    bench.check(0, CheckStatus::L7Sts);
+    assert_eq!(bench.done(), ["forward", "delete [10.0.0.100:6443] 10.0.0.30:6443"]);
 }
 
 #[test]

@@ -33,11 +33,11 @@ const FORWARD_IPV6: Setting =
     Setting { name: "net.ipv6.conf.all.forwarding", purpose: "the kernel forwards IPv6 packets" };
 const LOOSE: Setting = Setting {
     name: "net.netfilter.nf_conntrack_tcp_loose",
-    purpose: "connections that another balancer forwarded go on",
+    purpose: "connections that another balancer forwarded are taken up",
 };
 const LIBERAL: Setting = Setting {
     name: "net.netfilter.nf_conntrack_tcp_be_liberal",
-    purpose: "their segments are not taken for forged ones",
+    purpose: "what they send is not taken for forged",
 };
 
 /// Something that the machine lacks.

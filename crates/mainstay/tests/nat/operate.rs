@@ -95,7 +95,7 @@ fn check_host(parts: &[&str]) -> String {
         .arg(directory.join("haproxy.cfg"));
     command.arg("--keepalived-conf").arg(directory.join("keepalived.conf"));
     let output = command.output().expect("mainstay runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && parts.iter().all(|part| said.contains(part)), "{said}");
     said
 }
