@@ -231,14 +231,14 @@ fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> R
     Ok(Vrrp { adverts, orders, priority, memory })
 }
 
-/// Runs the control thread to its end. Its panic ends the process, as that of the thread that carries out its orders for
-/// addresses: without them nobody renews the addresses, and a data
-/// plane that nobody watches should not look alive.
+/// Runs the control thread to its end. Its panic ends the process, as that of the threads that carry out its orders for
+/// addresses and for the kernel: without them nobody renews the addresses, and a data plane that nobody watches should not
+/// look alive.
 fn run_control(control: Control) -> Result<(), String> {
     let say = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let name = thread::current().name().map(ToOwned::to_owned).unwrap_or_default();
-        if [CONTROL_THREAD, net::ORDERS_THREAD].contains(&name.as_str()) {
+        if [CONTROL_THREAD, net::ORDERS_THREAD, nat::THREAD].contains(&name.as_str()) {
             // By the log, because standard error itself can make a thread wait for its reader.
             tracing::error!(
                 "the {name} thread failed, which is a defect; the process ends so that a peer takes over: {panic}"

@@ -27,6 +27,9 @@ use crate::{clock, nft};
 use counters::Counters;
 use ruleset::{Ruleset, TABLE};
 
+/// The name of the thread.
+pub const THREAD: &str = "forwarding";
+
 /// How long `nft` may take for a change: a hundred pools take 0.4 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -76,11 +79,12 @@ impl Nat {
         let state: State = Arc::new(Mutex::new(Ok(())));
         let (shown, counters) = (Arc::clone(&state), Counters::default());
         let run = move || {
-            Worker { inbox, rules, installed: true, serving, counters, state: shown, report }.run();
+            let (installed, complaint) = (true, None);
+            Worker { inbox, rules, installed, serving, counters, complaint, state: shown, report }.run();
             // Nobody waits any more if it took too long.
             let _ = end.send(());
         };
-        thread::Builder::new().name("forwarding".to_owned()).spawn(run).map_err(no_thread)?;
+        thread::Builder::new().name(THREAD.to_owned()).spawn(run).map_err(no_thread)?;
         Ok(Self { letters, state, ended })
     }
 
@@ -119,6 +123,8 @@ struct Worker<R> {
     installed: bool,
     serving: Arc<Serving>,
     counters: Counters,
+    /// Why they cannot be read, as it was last said.
+    complaint: Option<String>,
     state: State,
     report: R,
 }
@@ -168,13 +174,20 @@ impl<R: Fn(Result<(), String>)> Worker<R> {
             return;
         }
         match nft::run(&["-j", "list", "counters", "table", "inet", "mainstay_nat"], "", PATIENCE) {
-            Ok(text) => self.counters.take_in(&text, &self.serving, clock::now()),
+            Ok(text) => {
+                self.complaint = None;
+                self.counters.take_in(&text, &self.serving, clock::now());
+            }
             Err(reason) if reason.contains("No such file or directory") => {
                 self.installed = false;
                 self.tell(Err(REMOVED.to_owned()));
                 self.change(self.rules.clone());
             }
-            Err(reason) => tracing::warn!("cannot read what the kernel counted: {reason}"),
+            Err(reason) if self.complaint.as_ref() == Some(&reason) => {}
+            Err(reason) => {
+                tracing::warn!("cannot read what the kernel counted: {reason}");
+                self.complaint = Some(reason);
+            }
         }
     }
 
