@@ -274,6 +274,8 @@ impl Machine {
             | Output::AskAgent { .. }
             | Output::ShutdownSessions { .. }
             | Output::CloseSessions { .. }
+            | Output::Forward(_)
+            | Output::DeleteFlows { .. }
             | Output::Resolve { .. }
             | Output::Peer(_) => {
                 panic!("{output:?} is none of this plan's");

@@ -68,6 +68,9 @@ pub struct Status {
     pub frontends: Vec<FrontendStatus>,
     /// In the order of the plan.
     pub pools: Vec<PoolStatus>,
+    /// What the kernel forwards, if anything.
+    #[serde(default)]
+    pub forwarding: Option<ForwardingStatus>,
     /// The other balancers that are linked to this one, or should be.
     #[serde(default)]
     pub peers: Vec<PeerStatus>,
@@ -77,6 +80,18 @@ pub struct Status {
     /// What was said so far, by name. The engine leaves it empty: whoever says events counts them.
     #[serde(default)]
     pub events: Vec<EventStatus>,
+}
+
+/// What the kernel forwards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForwardingStatus {
+    /// Where clients connect, in the order of the plan.
+    pub endpoints: Vec<String>,
+    /// Why the latest rules are not in force; `null` if they are.
+    pub failed: Option<String>,
+    /// How long they have been in force, or not.
+    #[serde(with = "seconds")]
+    pub since: Duration,
 }
 
 /// How often one kind of event was said with one severity.
@@ -296,7 +311,7 @@ pub struct FrontendStatus {
     pub name: String,
     /// HAProxy's number of the section it comes from (`iid`).
     pub id: u32,
-    /// Where it listens.
+    /// Where it listens; where the kernel forwards, what it stands for, with `(nat)` behind each address.
     pub binds: Vec<String>,
     /// `open`, `disabled` or `shut down`.
     pub state: String,

@@ -9,12 +9,13 @@
 //! [`Engine::poll_timeout`] says.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::{Reply, Request, Status, TimingStatus};
 use crate::event::Event;
+use crate::forwarding::{Forwarder, KernelForwarding};
 use crate::health::Health;
 use crate::health::agent;
 use crate::health::check::{Seen, Verdict};
@@ -169,6 +170,8 @@ pub enum Input<'a> {
         /// The server.
         server: ServerId,
     },
+    /// How an [`Output::Forward`] went, or that what it asked for is in force no more.
+    Forwarded(Result<(), String>),
     /// How the control thread is run: at start.
     Timing(Timing),
     /// Something happened to a link to another balancer.
@@ -239,7 +242,18 @@ pub enum HandOverRules {
         addresses: Vec<Ipv4Addr>,
         /// That router.
         to: Ipv4Addr,
+        /// Connections that the kernel forwards: what their clients send stays here.
+        except: Forwarded,
     },
+}
+
+/// Which connections the kernel forwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Where clients connect.
+    pub endpoints: Vec<SocketAddrV4>,
+    /// Where answers come from.
+    pub servers: Vec<SocketAddrV4>,
 }
 
 /// Everything the daemon can ever do.
@@ -358,6 +372,16 @@ pub enum Output {
         /// No more than so many.
         most: u32,
     },
+    /// Have the kernel forward this, in place of what it forwards now.
+    Forward(Arc<KernelForwarding>),
+    /// Have the kernel forget the flows between these endpoints and a server, so that what their clients send next is answered by
+    /// another one, with a reset.
+    DeleteFlows {
+        /// Where their clients connected.
+        endpoints: Vec<SocketAddr>,
+        /// The server.
+        server: SocketAddr,
+    },
     /// Answer an operator.
     Reply {
         /// The ticket of the request.
@@ -381,6 +405,8 @@ pub struct Engine {
     health: Health,
     resolve: Resolve,
     peers: Peers,
+    /// Only a plan that leaves something to the kernel has one.
+    forwarder: Option<Forwarder>,
     outputs: VecDeque<Output>,
     timing: Option<Timing>,
     /// How late the latest of all calls of [`Engine::handle_timeout`] was.
@@ -398,12 +424,14 @@ impl Engine {
 
     /// As [`Engine::new`], with links.
     pub fn with_peers(plan: Arc<Plan>, options: PeerOptions, seed: u64, now: Instant) -> Self {
+        let health = Health::new(Arc::clone(&plan), seed, now);
         let mut engine = Self {
             started: now,
             vrrp: Vrrp::new(&plan, now),
             peers: Peers::new(Arc::clone(&plan), options, seed, now),
             resolve: Resolve::new(Arc::clone(&plan), now),
-            health: Health::new(plan, seed, now),
+            forwarder: Forwarder::new(&plan, &health.serving(), now),
+            health,
             outputs: VecDeque::new(),
             timing: None,
             latest: Duration::ZERO,
@@ -451,6 +479,11 @@ impl Engine {
             Input::ConnectionErrors { server } => self.health.handle_connection_errors(server, now),
             Input::Peer(input) => self.peers.handle(input, now),
             Input::Request { ticket, request } => self.handle_request(ticket, request, now),
+            Input::Forwarded(result) => {
+                if let Some(forwarder) = &mut self.forwarder {
+                    forwarder.handle_result(result, now);
+                }
+            }
             Input::Timing(timing) => self.timing = Some(timing),
             Input::Stop => {
                 self.stopping = true;
@@ -468,6 +501,9 @@ impl Engine {
         self.resolve.handle_timeout(now);
         self.health.handle_timeout(now);
         self.peers.handle_timeout(now);
+        if let Some(forwarder) = &mut self.forwarder {
+            forwarder.handle_timeout(now);
+        }
         self.collect(now);
     }
 
@@ -483,6 +519,7 @@ impl Engine {
             self.resolve.poll_timeout(),
             self.health.poll_timeout(),
             self.peers.poll_timeout(),
+            self.forwarder.as_ref().and_then(Forwarder::poll_timeout),
         ];
         machines.into_iter().flatten().min()
     }
@@ -490,6 +527,12 @@ impl Engine {
     /// The view that the data plane should have now; [`Output::Publish`] brings the next ones.
     pub fn serving(&self) -> Arc<Serving> {
         self.health.serving()
+    }
+
+    /// What the kernel should forward now, if anything; [`Output::Forward`] brings what comes next. The engine takes this to be in
+    /// force.
+    pub fn forwarding(&self) -> Option<Arc<KernelForwarding>> {
+        self.forwarder.as_ref().map(Forwarder::current)
     }
 
     /// Everything there is to see at `now`.
@@ -511,6 +554,7 @@ impl Engine {
             processes: self.vrrp.process_status(now),
             frontends: self.health.frontend_status(now),
             pools: self.health.pool_status(now),
+            forwarding: self.forwarder.as_ref().map(|forwarder| forwarder.status(now)),
             peers: self.peers.status(now),
             without_peer_link: self.peers.without_link(),
             events: Vec::new(),
@@ -539,13 +583,44 @@ impl Engine {
         if self.peers.is_on() {
             self.introduce_peers(now);
         }
-        self.outputs.extend(std::iter::from_fn(|| self.vrrp.poll_output()));
+        while let Some(mut output) = self.vrrp.poll_output() {
+            if let Output::HandOverRules { rules: Some(HandOverRules::Forward { except, .. }), .. } =
+                &mut output
+            {
+                *except = self.forwarder.as_ref().map(Forwarder::forwarded).unwrap_or_default();
+            }
+            self.outputs.push_back(output);
+        }
         self.outputs.extend(std::iter::from_fn(|| self.resolve.poll_output()));
-        self.outputs.extend(std::iter::from_fn(|| self.health.poll_output()));
+        self.lead_kernel();
         self.outputs.extend(std::iter::from_fn(|| self.peers.poll_output()));
         if self.stopping && !self.exited && self.vrrp.has_let_go() {
             self.exited = true;
             self.outputs.push_back(Output::Exit);
+        }
+    }
+
+    /// Drains health, and carries to what the kernel forwards which servers there are, and which are dead.
+    fn lead_kernel(&mut self) {
+        while let Some(output) = self.health.poll_output() {
+            let Some(forwarder) = &mut self.forwarder else {
+                self.outputs.push_back(output);
+                continue;
+            };
+            match &output {
+                Output::Publish(serving) => forwarder.handle_serving(serving),
+                Output::ShutdownSessions { server, .. } => forwarder.handle_dead(*server),
+                _ => {}
+            }
+            self.outputs.push_back(output);
+        }
+        while let Some(dead) = self.health.poll_dead() {
+            if let Some(forwarder) = &mut self.forwarder {
+                forwarder.handle_dead(dead);
+            }
+        }
+        if let Some(forwarder) = &mut self.forwarder {
+            self.outputs.extend(std::iter::from_fn(|| forwarder.poll_output()));
         }
     }
 
@@ -574,7 +649,8 @@ impl Engine {
         while let Some(gone) = self.peers.poll_gone() {
             self.vrrp.handle_peer_gone(gone.peer, &gone.routers, now);
         }
-        let changed = self.vrrp.has_news() | self.health.has_news();
+        let forwarder_news = self.forwarder.as_ref().is_some_and(Forwarder::has_news);
+        let changed = self.vrrp.has_news() | self.health.has_news() | forwarder_news;
         if changed || self.peers.wants_own(now) {
             let (view, reach) = self.own_view(now);
             self.peers.handle_own(view, reach, now);
@@ -595,12 +671,14 @@ impl Engine {
             effective_priority: router.effective_priority,
             why: router.reason,
         });
+        // A node whose kernel does not forward leads nobody to a server.
+        let forwards = self.forwarder.as_ref().is_none_or(Forwarder::works);
         let (mut reach, mut reaches) = (OwnReach::default(), Vec::new());
         for server in self.health.checked_servers() {
-            if server.proven {
+            if server.proven && forwards {
                 reaches.push(server.name.clone());
             }
-            if server.usable {
+            if server.usable && forwards {
                 reach.reached.insert(server.name.clone());
             }
             reach.servers.insert(server.name);

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::forwarding::event::ForwardingEvent;
 use crate::health::event::HealthEvent;
 use crate::health::operator_event::OperatorEvent;
 use crate::peers::event::PeersEvent;
@@ -27,6 +28,8 @@ pub enum Event {
     Operator(OperatorEvent),
     /// About a name that servers have.
     Resolve(ResolveEvent),
+    /// About what the kernel forwards.
+    Forwarding(ForwardingEvent),
 }
 
 /// How much an event matters to somebody woken by it.
@@ -51,6 +54,7 @@ impl Event {
             Self::Peers(event) => event.severity(),
             Self::Operator(event) => event.severity(),
             Self::Resolve(event) => event.severity(),
+            Self::Forwarding(event) => event.severity(),
         }
     }
 }
@@ -63,6 +67,7 @@ impl fmt::Display for Event {
             Self::Peers(event) => event.fmt(f),
             Self::Operator(event) => event.fmt(f),
             Self::Resolve(event) => event.fmt(f),
+            Self::Forwarding(event) => event.fmt(f),
         }
     }
 }

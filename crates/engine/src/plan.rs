@@ -9,6 +9,7 @@ mod check_status;
 mod condition;
 mod dial;
 mod external_check;
+mod forwarding;
 mod frontend;
 mod group;
 pub mod hmac;
@@ -40,6 +41,7 @@ pub use self::condition::{
 };
 pub use self::dial::{Dial, LocalAddress, ShownSource, Source, Target, Tuning};
 pub use self::external_check::ExternalCheck;
+pub use self::forwarding::{FlowKey, Forwarding, Nat, ProxyOnly};
 pub use self::frontend::{Bind, Frontend};
 pub use self::group::SyncGroup;
 pub use self::listen::{Elsewhere, FileAccess};

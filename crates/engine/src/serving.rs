@@ -127,6 +127,8 @@ pub struct ServerView {
     pub in_service: bool,
     /// Weight after slow start in units of 1/[`WEIGHT_SCALE`], 0 to 4096.
     pub weight: u16,
+    /// The same before slow start, and in units of a configured weight of 1, 0 to 256.
+    pub full_weight: u16,
     /// Connections it may hold now (slow start included); `None` is any number.
     pub maxconn: Option<u32>,
     /// Connections it may hold while its pool is empty; `None` is as many as at any time.

@@ -55,6 +55,7 @@ fn new_pool(algorithm: Algorithm, shapes: &[Shape]) -> PoolView {
         in_service: true,
         usable: true,
         weight: weight * WEIGHT_SCALE,
+        full_weight: weight,
         maxconn,
         minconn: None,
         maxqueue: None,

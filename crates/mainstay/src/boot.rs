@@ -11,7 +11,9 @@ use std::thread;
 
 use mainstay_engine::config::diagnostic::Level;
 use mainstay_engine::config::lower::haproxy::Additions;
+use mainstay_engine::forwarding::KernelForwarding;
 use mainstay_engine::peers::PeerOptions;
+use mainstay_engine::serving::Serving;
 use mainstay_engine::{Engine, Plan};
 use tokio::runtime::{self, Runtime};
 
@@ -23,6 +25,7 @@ use crate::control::{Command, CommandBox, Control, Vrrp};
 use crate::log::EventCounts;
 use crate::mailbox::{Inbox, mailbox};
 use crate::metrics::Exporter;
+use crate::nat::{self, Nat};
 use crate::net::{Network, Orders};
 use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
@@ -154,17 +157,11 @@ fn make_control(
     let linked = options.link && !plan.routers.is_empty();
     let peer_links =
         linked.then(|| PeerLinks::new(runtime.handle().clone(), plan, peers.peer_link_port, report));
-    let proxy = if plan.frontends.is_empty() {
-        None
-    } else {
-        let started = Proxy::start(listeners, engine.serving());
-        Some(Arc::new(started.map_err(|error| format!("cannot start the data plane: {error}"))?))
-    };
-    if let Some(proxy) = &proxy {
-        let post = mailbox.clone();
-        proxy.watch_errors(move |server| post.post(Command::ConnectionErrors { server }));
-    }
-    let probe = proxy.clone().map(|proxy| Arc::new(move || proxy.probe()) as Probe);
+    let start = || start_proxy(listeners, &engine, mailbox);
+    let proxy = (!plan.frontends.is_empty()).then(start).transpose()?;
+    let nat = engine.forwarding().map(|forwarding| start_nat(&forwarding, engine.serving(), mailbox));
+    let nat = nat.transpose()?;
+    let probe = proxy.as_ref().map(|proxy| probe(proxy, nat.as_ref()));
     let post = mailbox.clone();
     let report =
         Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
@@ -183,6 +180,7 @@ fn make_control(
     Ok(Control {
         engine,
         vrrp,
+        nat,
         proxy,
         checks,
         inbox,
@@ -196,6 +194,34 @@ fn make_control(
     })
 }
 
+fn start_proxy(listeners: Listeners, engine: &Engine, mailbox: &CommandBox) -> Result<Arc<Proxy>, String> {
+    let started = Proxy::start(listeners, engine.serving());
+    let proxy = Arc::new(started.map_err(|error| format!("cannot start the data plane: {error}"))?);
+    let post = mailbox.clone();
+    proxy.watch_errors(move |server| post.post(Command::ConnectionErrors { server }));
+    Ok(proxy)
+}
+
+/// Whether the data plane serves, and the kernel forwards what is left to it.
+fn probe(proxy: &Arc<Proxy>, nat: Option<&Nat>) -> Probe {
+    let (proxy, forwards) = (Arc::clone(proxy), nat.map(Nat::probe));
+    Arc::new(move || proxy.probe().and_then(|()| forwards.as_ref().map_or(Ok(()), |forwards| forwards())))
+}
+
+/// Has the kernel forward, before there is an address that packets could come to.
+fn start_nat(
+    forwarding: &KernelForwarding,
+    serving: Arc<Serving>,
+    mailbox: &CommandBox,
+) -> Result<Nat, String> {
+    nat::host::prepare(forwarding)?;
+    let post = mailbox.clone();
+    let nat = Nat::start(forwarding, serving, move |result| post.post(Command::Forwarded(result)))?;
+    let endpoints: Vec<_> = forwarding.endpoints.iter().map(|own| own.address.to_string()).collect();
+    tracing::info!("the kernel forwards connections to {}", endpoints.join(", "));
+    Ok(nat)
+}
+
 fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> Result<Vrrp, String> {
     let network = Network::open(plan).map_err(|error| format!("cannot open a netlink socket: {error}"))?;
     let adverts = network.adverts();
@@ -205,14 +231,14 @@ fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> R
     Ok(Vrrp { adverts, orders, priority, memory })
 }
 
-/// Runs the control thread to its end. Its panic ends the process, as that of the thread that carries out its orders for
-/// addresses: without them nobody renews the addresses, and a data
-/// plane that nobody watches should not look alive.
+/// Runs the control thread to its end. Its panic ends the process, as that of the threads that carry out its orders for
+/// addresses and for the kernel: without them nobody renews the addresses, and a data plane that nobody watches should not
+/// look alive.
 fn run_control(control: Control) -> Result<(), String> {
     let say = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let name = thread::current().name().map(ToOwned::to_owned).unwrap_or_default();
-        if [CONTROL_THREAD, net::ORDERS_THREAD].contains(&name.as_str()) {
+        if [CONTROL_THREAD, net::ORDERS_THREAD, nat::THREAD].contains(&name.as_str()) {
             // By the log, because standard error itself can make a thread wait for its reader.
             tracing::error!(
                 "the {name} thread failed, which is a defect; the process ends so that a peer takes over: {panic}"

@@ -5,19 +5,21 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use mainstay_engine::Plan;
 use mainstay_engine::admin::Status;
 use mainstay_engine::config::diagnostic::Level;
 use mainstay_engine::plan::{DeadServer, NoServer, Outage};
+use mainstay_engine::{Engine, Plan};
 
 use crate::admin::{self, client};
 use crate::configuration::{self, Configuration, ConfigurationArgs, Findings, Purpose};
 use crate::diagnostics::{self, Format};
 use crate::log::LogFormat;
-use crate::{boot, lab, peer_link, status};
+use crate::nat::host::Finding;
+use crate::{boot, clock, lab, nat, peer_link, status};
 
 /// Keeps a Kubernetes API endpoint up: TCP balancing, health checks and VRRP in one daemon.
 #[derive(Debug, Parser)]
@@ -172,6 +174,9 @@ struct CheckArgs {
     /// Each --keepalived-conf is another balancer's: check whether they fit together
     #[arg(long)]
     compare: bool,
+    /// Also look whether this machine can forward in the kernel, with --forwarding nat; said on standard error
+    #[arg(long, conflicts_with = "compare")]
+    host: bool,
     /// How findings look
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
@@ -251,14 +256,41 @@ fn check(args: &CheckArgs) -> Exit {
         Err(sentence) => return refuse(&sentence),
     };
     let found = counts(&findings);
-    show(
+    let exit = show(
         &findings,
         args.format,
         &match &plan {
             None => format!("The configuration is not valid{found}.\n"),
             Some(plan) => format!("The configuration is valid{found}: {}.\n", contents(plan)),
         },
-    )
+    );
+    match plan {
+        Some(plan) if args.host => check_host(plan),
+        _ => exit,
+    }
+}
+
+/// Says what this machine lacks for what the kernel is to forward.
+fn check_host(plan: Plan) -> Exit {
+    // What the kernel would be given if all servers worked.
+    let engine = Engine::new(Arc::new(plan), 0, clock::now());
+    let say = |text: &str| drop(io::stderr().write_all(text.as_bytes()));
+    let Some(forwarding) = engine.forwarding() else {
+        say("Nothing is left to the kernel of this machine; `--forwarding nat` asks for it.\n");
+        return Exit::Success;
+    };
+    let lacks = nat::host::inspect(&forwarding);
+    for Finding { sentence, remedy, refused } in &lacks {
+        let level = if *refused { "error" } else { "warning" };
+        say(&format!("{level}: {sentence}\n  to mend it, {remedy}\n"));
+    }
+    let refused = lacks.iter().any(|finding| finding.refused);
+    say(match (refused, lacks.is_empty()) {
+        (true, _) => "This machine cannot forward in the kernel.\n",
+        (false, true) => "This machine can forward in the kernel.\n",
+        (false, false) => "This machine can forward in the kernel, with warnings.\n",
+    });
+    if refused { Exit::Refused } else { Exit::Success }
 }
 
 /// Checks the files of several balancers.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use mainstay_engine::Plan;
 use mainstay_engine::config::diagnostic::{Diagnostic, Level};
 use mainstay_engine::config::lower::haproxy::Additions;
@@ -48,6 +48,19 @@ pub struct ConfigurationArgs {
     /// A keepalived.conf to read; may be given several times
     #[arg(long, value_name = "FILE")]
     pub keepalived_conf: Vec<PathBuf>,
+    /// Who forwards connections to servers
+    #[arg(long, value_enum, default_value_t, value_name = "MODE")]
+    pub forwarding: ForwardingMode,
+}
+
+/// Who forwards connections to servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ForwardingMode {
+    /// The daemon accepts connections and relays them
+    #[default]
+    Proxy,
+    /// The kernel forwards packets, so that connections outlive a balancer; what it cannot do stays with the proxy
+    Nat,
 }
 
 /// Texts, and what was found in them.
@@ -104,7 +117,11 @@ impl Configuration {
     pub fn read(args: &ConfigurationArgs, purpose: Purpose) -> Result<Self, String> {
         let (haproxy, keepalived) = files(args)?;
         let (sources, haproxy, keepalived) = texts(&haproxy, &keepalived)?;
-        let (plan, mut diagnostics) = config::load(&sources, &haproxy, &keepalived, &surroundings());
+        let (mut plan, mut diagnostics) = config::load(&sources, &haproxy, &keepalived, &surroundings());
+        if let (Some(plan), ForwardingMode::Nat) = (&mut plan, args.forwarding) {
+            let found = config::forward_by_kernel(plan, &sources, &haproxy, &surroundings());
+            diagnostics.extend(found);
+        }
         let machine = Machine::look().map_err(|error| format!("cannot list the interfaces: {error}"))?;
         let host = Host {
             interface: &|name| machine.interface(name),

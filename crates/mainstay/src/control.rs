@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use crate::checks::Checks;
 use crate::log::{self, EventCounts};
 use crate::mailbox::{Inbox, Mailbox};
+use crate::nat::Nat;
 use crate::net::{Adverts, Finding, Order, Orders, Report};
 use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
@@ -95,6 +96,8 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// What the kernel forwards was changed, or could not be, or is not there any more.
+    Forwarded(Result<(), String>),
     /// An operator asks.
     Request {
         /// What.
@@ -127,6 +130,9 @@ pub struct Control {
     pub engine: Engine,
     /// Only a plan with routers has one.
     pub vrrp: Option<Vrrp>,
+    /// What the kernel forwards; only a plan that leaves something to it has one. Below `vrrp`: addresses go first, so that
+    /// nobody else answers at them for connections that are the kernel's.
+    pub nat: Option<Nat>,
     /// The data plane; only a plan with frontends needs one.
     pub proxy: Option<Arc<Proxy>>,
     /// Carries out health checks.
@@ -278,6 +284,7 @@ impl Control {
                 }
                 Command::Peer(input) => Input::Peer(input),
                 Command::Resolved { attempt, answer } => Input::Resolved { attempt, answer },
+                Command::Forwarded(result) => Input::Forwarded(result),
                 Command::Request { request, answer } => {
                     self.last_ticket = self.last_ticket.wrapping_add(1);
                     self.waiting.insert(self.last_ticket, answer);
@@ -337,6 +344,16 @@ impl Control {
                 | Output::ShutdownSessions { .. }
                 | Output::CloseSessions { .. }
                 | Output::Log(_) => self.lead_proxy(output),
+                Output::Forward(forwarding) => {
+                    if let Some(nat) = &self.nat {
+                        nat.forward(forwarding, self.engine.serving());
+                    }
+                }
+                Output::DeleteFlows { endpoints, server } => {
+                    if let Some(nat) = &self.nat {
+                        nat.delete_flows(endpoints, server);
+                    }
+                }
                 Output::Reply { ticket, mut reply } => {
                     if let Reply::Status(status) = &mut reply {
                         status.events = self.events.status();

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use mainstay_engine::admin::{
-    DifferenceStatus, FileStatus, FrontendStatus, GroupStatus, PoolStatus, ProcessStatus, RouterStatus,
-    ScriptStatus, ServerStatus, Status, TimingStatus,
+    DifferenceStatus, FileStatus, ForwardingStatus, FrontendStatus, GroupStatus, PoolStatus, ProcessStatus,
+    RouterStatus, ScriptStatus, ServerStatus, Status, TimingStatus,
 };
 
 /// Renders `status`, with terminal colours if `colour`.
@@ -40,6 +40,10 @@ pub fn render(status: &Status, colour: bool) -> String {
     if !status.processes.is_empty() {
         text.push('\n');
         render_processes(&mut text, &status.processes, paint);
+    }
+    if let Some(forwarding) = &status.forwarding {
+        text.push('\n');
+        render_forwarding(&mut text, forwarding, paint);
     }
     if !status.frontends.is_empty() {
         text.push('\n');
@@ -220,6 +224,15 @@ fn render_scripts(text: &mut String, scripts: &[ScriptStatus], paint: Paint) {
         ]
     });
     table(text, &["SCRIPT", "STATE", "FOR", "LAST RUN"], rows, paint);
+}
+
+fn render_forwarding(text: &mut String, forwarding: &ForwardingStatus, paint: Paint) {
+    let (endpoints, since) = (forwarding.endpoints.join(", "), span(forwarding.since));
+    let state = match &forwarding.failed {
+        None => paint.paint(&format!("in force for {since}"), Mood::Good),
+        Some(reason) => paint.paint(&format!("not in force for {since}: {reason}"), Mood::Bad),
+    };
+    let _ = writeln!(text, "kernel forwarding of {endpoints}: {state}");
 }
 
 fn render_frontends(text: &mut String, frontends: &[FrontendStatus]) {

@@ -72,6 +72,16 @@ const DIRECTIONS: &[(&str, &[&str], &str)] = &[
         "peers inform through the engine",
     ),
     (
+        "crates/engine/src/forwarding.rs",
+        &["crate::vrrp", "crate::config", "crate::health", "crate::peers"],
+        "what the kernel forwards follows from a view",
+    ),
+    (
+        "crates/mainstay/src/nat",
+        &["crate::net", "crate::control", "crate::proxy", "crate::checks", "crate::lab"],
+        "rules are text for the kernel, and decide nothing",
+    ),
+    (
         "crates/mainstay/src/proxy",
         &["crate::net", "crate::control", "crate::checks", "crate::lab"],
         "connections never meet control",

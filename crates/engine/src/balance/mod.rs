@@ -1,7 +1,8 @@
 //! Which server a new connection goes to. One file for each algorithm.
 //!
 //! Owns [`pick`]. Called by the data plane on every connect, on any thread: it reads a published view and touches
-//! nothing but its atomics. `rotation`, `hash_map` and `ring` make what algorithms read, when a view is published.
+//! nothing but its atomics. `rotation`, `hash_map` and `ring` make what algorithms read, when a view is published; `maglev`
+//! makes what the kernel reads in its place.
 
 use std::net::IpAddr;
 
@@ -13,6 +14,7 @@ pub mod hash;
 pub mod hash_map;
 mod last_resort;
 mod least_conn;
+pub mod maglev;
 mod random;
 pub mod ring;
 pub mod rotation;

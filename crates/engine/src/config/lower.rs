@@ -2,3 +2,4 @@
 
 pub mod haproxy;
 pub mod keepalived;
+pub mod nat;

@@ -114,6 +114,20 @@ pub fn additions(
     lower::haproxy::Additions::new(haproxy::read(sources, haproxy, surroundings.variable).0)
 }
 
+/// Leaves to the kernel what it can forward of a plan that was made of these files, and says what it cannot. The plan is of no
+/// use if anything of that is an error.
+pub fn forward_by_kernel(
+    plan: &mut Plan,
+    sources: &Sources,
+    haproxy: &[SourceId],
+    surroundings: &Surroundings<'_>,
+) -> Vec<Diagnostic> {
+    let tree = haproxy::read(sources, haproxy, surroundings.variable).0;
+    let mut diagnostics = Vec::new();
+    lower::nat::lower(plan, &tree, &mut diagnostics);
+    diagnostics
+}
+
 /// Holds keepalived.conf files, which are one configuration, against the machine they are to run on, or without one
 /// against themselves. What [`load`] says of them is not said again.
 pub fn inspect(

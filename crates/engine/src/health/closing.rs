@@ -90,14 +90,17 @@ impl Health {
         let (Some(machine), Some(load)) = (health.servers.get(index), health.loads.servers.get(index)) else {
             return;
         };
-        let sessions = load.sessions();
         if pool.outage.dead_server == DeadServer::Keep
             || !is_silent(found)
             || machine.usable()
             || !health.has_refuge(view)
-            || sessions == 0
-            || self.closings.iter().any(|closing| closing.server == id)
         {
+            return;
+        }
+        // Told with every silent check: flows may have come meanwhile from a balancer that did not know.
+        self.dead.push_back(id);
+        let sessions = load.sessions();
+        if sessions == 0 || self.closings.iter().any(|closing| closing.server == id) {
             return;
         }
         let closing = Closing::new(id, sessions, now);

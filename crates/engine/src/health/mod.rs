@@ -60,6 +60,8 @@ pub struct Health {
     jitter: Jitter,
     /// Servers that the latest view changed because they track another one, and whether they came up or went down by it.
     followed: Vec<(ServerId, bool)>,
+    /// Servers whose connections are to end wherever they are kept.
+    dead: VecDeque<ServerId>,
     outputs: VecDeque<Output>,
 }
 
@@ -109,9 +111,9 @@ impl Health {
         let serving = Arc::new(serving);
         let outputs = VecDeque::from([Output::Publish(Arc::clone(&serving))]);
         let (closings, rebalances) = (Vec::new(), Vec::new());
-        let followed = Vec::new();
+        let (followed, dead) = (Vec::new(), VecDeque::new());
         let mut health =
-            Self { plan, pools, tracks, closings, rebalances, serving, jitter, followed, outputs };
+            Self { plan, pools, tracks, closings, rebalances, serving, jitter, followed, dead, outputs };
         for pool in &mut health.pools {
             for (machine, settings) in pool.servers.iter_mut().zip(&pool.settings) {
                 machine.tell(machine.standing(settings));
@@ -166,6 +168,11 @@ impl Health {
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The next server that was found dead while its clients have somewhere to go.
+    pub(crate) fn poll_dead(&mut self) -> Option<ServerId> {
+        self.dead.pop_front()
     }
 
     /// Whether there is something to say.

@@ -79,6 +79,9 @@ impl Health {
         };
         let was_out = settings.out_of_service();
         let was_usable = machine.usable();
+        if matches!(order, ServerOrder::Maxconn(1..)) && plan.kernel_forwards_to(id.pool) {
+            return Err(Refusal::NeedsProxy);
+        }
         let (outcome, change) = change(order, pool, server, machine, settings, now)?;
         match (was_out, settings.out_of_service()) {
             (false, true) => machine.leave_service(now),
@@ -127,6 +130,9 @@ impl Health {
         let (id, section) = self.find_pool(pool)?;
         if !weighs_dynamically(section.algorithm) {
             return Err(Refusal::StaticServers);
+        }
+        if self.plan.kernel_forwards_to(id) && server.proxy_only().is_some() {
+            return Err(Refusal::NeedsProxy);
         }
         if section.servers.iter().any(|other| !other.removed && other.name == server.name) {
             return Err(Refusal::SameName);

@@ -202,6 +202,8 @@ pub enum Refusal {
     ShutDown,
     /// More than was configured when the daemon started.
     TooManyConnections,
+    /// The kernel forwards connections to servers of this pool, and only a proxy can do this.
+    NeedsProxy,
 }
 
 impl fmt::Display for Refusal {
@@ -225,6 +227,9 @@ impl fmt::Display for Refusal {
             Self::Enabled => "the frontend listens already",
             Self::Disabled => "the frontend refuses connections already",
             Self::ShutDown => "the frontend was shut down",
+            Self::NeedsProxy => {
+                "the kernel forwards connections to servers of this pool, and only a proxy can do this"
+            }
             Self::TooManyConnections => "that is more than was configured when the daemon started",
         })
     }

@@ -51,7 +51,10 @@ impl Health {
             .map(|((frontend, load), admittance)| FrontendStatus {
                 name: frontend.name.clone(),
                 id: frontend.id,
-                binds: frontend.binds.iter().map(ToString::to_string).collect(),
+                binds: match frontend.forwarding.nat() {
+                    Some(nat) => nat.endpoints.iter().map(|own| format!("{own} (nat)")).collect(),
+                    None => frontend.binds.iter().map(ToString::to_string).collect(),
+                },
                 state: frontend_state(admittance.state).to_owned(),
                 sessions: load.sessions.load(Relaxed),
                 maxconn: admittance.maxconn,

@@ -141,6 +141,7 @@ fn server_view(server: &Server, selectable: bool, capacity: Capacity, load: &Arc
         usable: capacity.usable,
         in_service: capacity.in_service,
         weight: capacity.weight.saturating_mul(capacity.warmth.weight),
+        full_weight: capacity.weight,
         maxconn: capacity.maxconn.map(warm),
         minconn: minconn.map(warm),
         maxqueue: server.maxqueue,

@@ -24,6 +24,13 @@ pub(crate) fn shared_parts(plan: &Plan) -> BTreeMap<String, String> {
         // Within one version of mainstay, equal plans read equal; others are not compared.
         texts.entry(format!("pool {}", pool.name)).or_default().push(format!("{pool:?}"));
     }
+    for nat in plan.frontends.iter().filter_map(|frontend| frontend.forwarding.nat()) {
+        // A flow finds its server on another balancer only if both choose alike.
+        for endpoint in &nat.endpoints {
+            let part = format!("kernel forwarding of {endpoint}");
+            texts.entry(part).or_default().push(format!("{:?}", nat.key));
+        }
+    }
     texts
         .into_iter()
         .map(|(name, mut texts)| {
@@ -89,7 +96,7 @@ pub(crate) fn drift(own: &View, peer: &View, clock_ahead_ms: i64) -> Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Pool, Priority};
+    use crate::plan::{FlowKey, Forwarding, Frontend, Nat, Pool, PoolId, Priority};
     use crate::vrrp::testing;
 
     fn pool(name: &str, retries: u32) -> Pool {
@@ -119,12 +126,16 @@ mod tests {
         other.addresses.clear();
         let own =
             Plan { routers: vec![testing::router(100)], pools: vec![pool("k8s", 3)], ..Plan::default() };
-        let peer = Plan { routers: vec![other], pools: vec![pool("dns", 3)], ..Plan::default() };
+        let mut peer = Plan { routers: vec![other], pools: vec![pool("dns", 3)], ..Plan::default() };
+        let endpoints = vec!["192.0.2.1:6443".parse().unwrap()];
+        let forwarding = Forwarding::Nat(Nat { endpoints, key: FlowKey::Address });
+        peer.frontends.push(Frontend { forwarding, ..Frontend::new("api", Vec::new(), PoolId(0)) });
         assert_eq!(
             drift(&view(&own), &view(&peer), -3500),
             [
                 "pool k8s is not configured there",
                 "virtual router 33 is configured differently there",
+                "kernel forwarding of 192.0.2.1:6443 is configured only there",
                 "pool dns is configured only there",
                 "its clock is 3 s behind this node's",
             ]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::plan::log::Logging;
-use crate::plan::{Elsewhere, FrontendRules, Pages, PoolId, Tuning};
+use crate::plan::{Elsewhere, Forwarding, FrontendRules, Pages, PoolId, Tuning};
 
 /// A set of listening addresses whose connections go to one pool, or are answered by the daemon itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Frontend {
     pub client_fin_timeout: Option<Duration>,
     /// Where connections go that no rule sends elsewhere; `None` is nowhere.
     pub pool: Option<PoolId>,
+    /// How connections get to their servers.
+    pub forwarding: Forwarding,
     /// What it answers itself, in HTTP, instead of leading anywhere.
     pub pages: Option<Pages>,
     /// The rules on its connections.
@@ -73,6 +75,7 @@ impl Frontend {
             client_timeout: None,
             client_fin_timeout: None,
             pool: Some(pool),
+            forwarding: Forwarding::Proxy,
             pages: None,
             rules: FrontendRules::default(),
             logging: Logging::default(),

@@ -3,6 +3,7 @@
 #[path = "../config_support/mod.rs"]
 mod config_support;
 mod diagnostics;
+mod nat;
 mod plan;
 mod properties;
 mod rules;

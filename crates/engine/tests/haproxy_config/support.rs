@@ -53,6 +53,16 @@ fn variable(name: &str) -> Option<String> {
     }
 }
 
+/// A machine that is always the same.
+pub(crate) fn surroundings() -> Surroundings<'static> {
+    Surroundings {
+        variable: &variable,
+        resolve: &resolve,
+        key_file: &|path| Err(format!("{path}: no such file")),
+        pattern_file: &|path| Err(format!("{path}: no such file")),
+    }
+}
+
 /// Reads and lowers one text.
 pub(crate) fn load(text: &str) -> Loaded {
     load_all(&[text])
@@ -67,13 +77,7 @@ pub(crate) fn load_all(texts: &[&str]) -> Loaded {
             sources.mark_secret(secret);
         }
     }
-    let surroundings = Surroundings {
-        variable: &variable,
-        resolve: &resolve,
-        key_file: &|path| Err(format!("{path}: no such file")),
-        pattern_file: &|path| Err(format!("{path}: no such file")),
-    };
-    let (plan, diagnostics) = config::load(&sources, &ids, &[], &surroundings);
+    let (plan, diagnostics) = config::load(&sources, &ids, &[], &surroundings());
     Loaded { sources, plan, diagnostics }
 }
 

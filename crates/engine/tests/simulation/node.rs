@@ -379,6 +379,8 @@ impl Node {
             | Output::AskAgent { .. }
             | Output::ShutdownSessions { .. }
             | Output::CloseSessions { .. }
+            | Output::Forward(_)
+            | Output::DeleteFlows { .. }
             | Output::Resolve { .. } => panic!("there are no servers"),
             Output::Peer(PeerOutput::Dial { link, peer, router, .. }) => {
                 turn.dials.push((link, peer, router));

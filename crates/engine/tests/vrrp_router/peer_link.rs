@@ -9,8 +9,8 @@ use mainstay_engine::peers::event::PeersEvent;
 use mainstay_engine::peers::view::View;
 use mainstay_engine::peers::{LinkEnd, LinkId, PeerInput, PeerOptions, PeerOutput};
 use mainstay_engine::plan::{
-    Check, Delivery, LinkSecret, Notify, Plan, Pool, Preempt, Router, RouterId, Server, SyncGroup,
-    UnicastPeer,
+    Check, Delivery, FlowKey, Forwarding, Frontend, LinkSecret, Nat, Notify, Plan, Pool, PoolId, Preempt,
+    Router, RouterId, Server, SyncGroup, UnicastPeer,
 };
 use mainstay_engine::vrrp::event::VrrpEvent;
 use mainstay_engine::{Event, Input, Output};
@@ -336,8 +336,24 @@ struct Node {
 
 impl Node {
     fn new(priority: u8, options: PeerOptions) -> Self {
+        Self::of(Self::plan(priority, false), options)
+    }
+
+    /// Its plan; the kernel forwards, or there is no frontend.
+    fn plan(priority: u8, nat: bool) -> Plan {
         let pool = Pool::new("k8s", (1..=3).map(server).collect());
-        let plan = Plan { pools: vec![pool], routers: vec![secret(router(priority))], ..Plan::default() };
+        let endpoints = vec![SocketAddr::from(([10, 0, 0, 100], 6443))];
+        let forwarding = Forwarding::Nat(Nat { endpoints, key: FlowKey::AddressAndPort });
+        let frontend = Frontend { forwarding, ..Frontend::new("api", Vec::new(), PoolId(0)) };
+        Plan {
+            pools: vec![pool],
+            frontends: nat.then_some(frontend).into_iter().collect(),
+            routers: vec![secret(router(priority))],
+            ..Plan::default()
+        }
+    }
+
+    fn of(plan: Plan, options: PeerOptions) -> Self {
         let mut bench = Bench::with_peers(plan, options);
         bench.link(true);
         bench.handle(Input::Peer(PeerInput::Accepted { peer: HIGHER, local: OWN, router: RouterId(0) }));
@@ -401,6 +417,21 @@ fn who_reaches_nothing_while_another_does_is_the_last_resort_sooner() {
     node.peer = None;
     node.pass(60);
     assert_eq!(node.takes_part_with(), 1, "it still reaches nothing, whatever became of the link");
+}
+
+#[test]
+fn who_cannot_forward_reaches_nothing() {
+    let mut node = Node::new(150, ON);
+    node.bench.handle(Input::Forwarded(Err("nft refused".to_owned())));
+    node.pass(14);
+    assert_eq!(node.takes_part_with(), 150, "nothing of this plan is forwarded by the kernel");
+    let mut node = Node::of(Node::plan(150, true), ON);
+    node.bench.handle(Input::Forwarded(Err("nft refused".to_owned())));
+    node.pass(14);
+    assert_eq!(node.takes_part_with(), 1);
+    node.bench.handle(Input::Forwarded(Ok(())));
+    node.pass(5);
+    assert_eq!(node.takes_part_with(), 150);
 }
 
 #[test]

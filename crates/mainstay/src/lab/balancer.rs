@@ -33,6 +33,9 @@ pub enum Kind {
     /// This program.
     #[value(name = "mainstay")]
     Mainstay,
+    /// This program, with the kernel forwarding.
+    #[value(name = "mainstay-nat")]
+    Nat,
     /// HAProxy and Keepalived.
     #[value(name = "haproxy+keepalived")]
     Pair,
@@ -43,6 +46,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Mainstay => "mainstay",
+            Self::Nat => "mainstay-nat",
             Self::Pair => "haproxy+keepalived",
         }
     }
@@ -50,7 +54,7 @@ impl Kind {
     /// Who reads the recipe's files.
     pub fn reader(self) -> Reader {
         match self {
-            Self::Mainstay => Reader::Mainstay,
+            Self::Mainstay | Self::Nat => Reader::Mainstay,
             Self::Pair => Reader::Pair,
         }
     }
@@ -164,7 +168,7 @@ impl Balancer {
                     ["Entering BACKUP STATE", "Entering MASTER STATE"].iter().any(|line| log.contains(line));
                 Ok(if settled { Ok(()) } else { Err(format!("Keepalived on {name} is not backup")) })
             }
-            Kind::Mainstay => {
+            Kind::Mainstay | Kind::Nat => {
                 // The socket appears a moment after the process.
                 let Ok(status) = self.status() else {
                     return Ok(Err(format!("{name} does not answer `status`")));
@@ -266,7 +270,7 @@ impl Balancer {
     /// A process cannot be signalled.
     pub fn kill_data_plane(&mut self) -> Result<()> {
         match self.kind {
-            Kind::Mainstay => self.kill(),
+            Kind::Mainstay | Kind::Nat => self.kill(),
             Kind::Pair => self
                 .daemon_processes("haproxy")
                 .into_iter()
@@ -308,12 +312,13 @@ impl Balancer {
         let file = |name: &str| self.file(name).to_string_lossy().into_owned();
         let (haproxy, keepalived) = (file("haproxy.cfg"), file("keepalived.conf"));
         match self.kind {
-            Kind::Mainstay => {
+            Kind::Mainstay | Kind::Nat => {
                 let program = self.mainstay.to_string_lossy().into_owned();
                 let (option, socket) = ("--haproxy-cfg".to_owned(), file("mainstay.sock"));
                 let words = [
                     program,
                     "run".to_owned(),
+                    format!("--forwarding={}", if self.kind == Kind::Nat { "nat" } else { "proxy" }),
                     option,
                     haproxy,
                     "--keepalived-conf".to_owned(),
@@ -333,7 +338,7 @@ impl Balancer {
 
     fn daemon_names(&self) -> &'static [&'static str] {
         match self.kind {
-            Kind::Mainstay => &["mainstay"],
+            Kind::Mainstay | Kind::Nat => &["mainstay"],
             Kind::Pair => &["haproxy", "keepalived"],
         }
     }

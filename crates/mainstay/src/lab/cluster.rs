@@ -93,7 +93,9 @@ impl Cluster {
         let mut changes = Vec::new();
         let mut balancer = |name, kind: Kind| {
             let mut files = recipe::files(name, kind.reader(), options.timers, enter::as_ordinary_user());
-            if options.roomy {
+            if kind == Kind::Nat {
+                files.lift_bounds();
+            } else if options.roomy {
                 files.give_room();
             }
             changes.extend(files.changes.iter().map(|change| format!("{name}: {change}")));

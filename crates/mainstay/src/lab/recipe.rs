@@ -47,6 +47,12 @@ pub struct Files {
 }
 
 impl Files {
+    /// Lets each apiserver take any number of connections.
+    pub fn lift_bounds(&mut self) {
+        self.haproxy = self.haproxy.replacen(" maxconn 20\n", "\n", 1);
+        self.changes.push("no `maxconn` for each apiserver, which the kernel does not keep");
+    }
+
     /// Lets each apiserver take 100 connections.
     pub fn give_room(&mut self) {
         self.haproxy = self.haproxy.replacen(

@@ -47,6 +47,14 @@ fn daemon(text: &mut Exposition, status: &Status) {
         (vec![("event", event.event.as_str()), ("severity", event.severity.as_str())], event.count)
     });
     text.family("mainstay_events_total", Kind::Counter, "Events, by the name they have in the log.", events);
+    if let Some(forwarding) = &status.forwarding {
+        text.family(
+            "mainstay_kernel_forwarding_in_force",
+            Kind::Gauge,
+            "Whether the kernel forwards as it should.",
+            alone(forwarding.failed.is_none().into()),
+        );
+    }
     let Some(TimingStatus { realtime_priority, memory_not_locked, latest, .. }) = &status.timing else {
         return;
     };

@@ -1,24 +1,19 @@
 //! What the kernel does with frames while virtual addresses move (docs/adr/0002), as nftables rules.
 //!
-//! Owns the texts of the rules and the run of `nft`. Each virtual router has tables of its own, named after it; others'
+//! Owns the texts of the rules. Each virtual router has tables of its own, named after it; others'
 //! are never touched. The addresses in them expire by themselves, so rules that a killed daemon left behind do nothing.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::net::Ipv4Addr;
-use std::os::fd::AsFd as _;
-use std::process::{ChildStderr, Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mainstay_engine::engine::HandOverRules;
+use mainstay_engine::engine::{Forwarded, HandOverRules};
 use mainstay_engine::limits::HAND_OVER_DRAIN;
 use mainstay_engine::plan::Vrid;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::realtime;
+use crate::{nft, realtime};
 
 /// How long a move waits for `nft`, which takes 5 to 20 ms. The predecessor serves meanwhile.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -42,64 +37,10 @@ pub(super) fn apply(
         // Neither this thread nor `nft` is in the hurry of the one that waits.
         realtime::leave();
         // Nobody listens any more if it took too long.
-        nft(&script, |result| drop(sender.send(result)));
+        let _ = sender.send(nft::run(&["-f", "-"], &script, PATIENCE).map(drop));
     };
     thread::Builder::new().name("nft".to_owned()).spawn(run).map_err(|error| error.to_string())?;
-    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(too_late()))
-}
-
-fn too_late() -> String {
-    format!("nft did not end within {} ms", PATIENCE.as_millis())
-}
-
-/// Runs `nft` and says how it went. One that takes too long is killed, so that it does not do later what is not wanted any
-/// more; the end of that is awaited afterwards.
-fn nft(script: &str, say: impl FnOnce(Result<(), String>)) {
-    let deadline = Instant::now() + PATIENCE;
-    let spawned = Command::new("nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => return say(Err(format!("cannot run nft: {error}"))),
-    };
-    if let Some(mut input) = child.stdin.take() {
-        // A refusal shows in how it ends.
-        let _ = input.write_all(script.as_bytes());
-    }
-    let Some(said) = child.stderr.take().and_then(|stderr| read_until(stderr, deadline)) else {
-        let _ = child.kill();
-        say(Err(too_late()));
-        let _ = child.wait();
-        return;
-    };
-    say(match child.wait() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(format!("nft refused: {}", said.lines().next().unwrap_or("it does not say why"))),
-        Err(error) => Err(format!("cannot wait for nft: {error}")),
-    });
-}
-
-/// Everything that comes out of a pipe up to its end; `None` if that does not come in time.
-fn read_until(mut pipe: ChildStderr, deadline: Instant) -> Option<String> {
-    let mut said = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-        let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], patience) {
-            Ok(0) => return None,
-            Err(Errno::EINTR) => continue,
-            Ok(_) | Err(_) => {}
-        }
-        match pipe.read(&mut buffer) {
-            Ok(0) | Err(_) => return Some(String::from_utf8_lossy(&said).into_owned()),
-            Ok(length) => said.extend_from_slice(buffer.get(..length).unwrap_or_default()),
-        }
-    }
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(nft::too_late(PATIENCE)))
 }
 
 /// One transaction. A table that may not be there is made first, so that deleting it cannot fail.
@@ -123,16 +64,16 @@ fn script(interface: &str, index: u32, vrid: Vrid, rules: Option<&HandOverRules>
                  oifname \"{interface}\" arp saddr ip @moved drop; }}\n}}"
             );
         }
-        Some(HandOverRules::Forward { addresses, to }) => {
-            let moved = moved(addresses);
+        Some(HandOverRules::Forward { addresses, to, except }) => {
+            let (moved, (heard, forwarded)) = (moved(addresses), forwarded(except));
             let connection = "ip saddr . tcp sport . tcp dport";
             let _ = writeln!(
                 script,
                 "table netdev {table} {{\n\
                  {moved}\
-                 set own {{ typeof {connection}; flags dynamic,timeout; timeout {drain}s; size {OWN_CONNECTIONS}; }}\n\
+                 {heard}set own {{ typeof {connection}; flags dynamic,timeout; timeout {drain}s; size {OWN_CONNECTIONS}; }}\n\
                  chain ingress {{ type filter hook ingress device \"{interface}\" priority -500;\n\
-                 ip daddr @moved tcp flags & (syn | ack) == syn update @own {{ {connection} }} accept\n\
+                 {forwarded}ip daddr @moved tcp flags & (syn | ack) == syn update @own {{ {connection} }} accept\n\
                  ip daddr @moved meta l4proto tcp {connection} != @own fwd ip to {to} device \"{interface}\"\n\
                  }}\n}}",
                 drain = 2 * HAND_OVER_DRAIN.as_secs(),
@@ -140,6 +81,34 @@ fn script(interface: &str, index: u32, vrid: Vrid, rules: Option<&HandOverRules>
         }
     }
     script
+}
+
+/// The set and the rules for connections that the kernel forwards. What clients send stays here, and tells this kernel of their
+/// connections. What servers send goes to the other router until it does: only that one knows whom it is for.
+fn forwarded(except: &Forwarded) -> (String, String) {
+    if except.endpoints.is_empty() {
+        return (String::new(), String::new());
+    }
+    let elements = |addresses: &[SocketAddrV4]| {
+        let element = |address: &SocketAddrV4| format!("{} . {}", address.ip(), address.port());
+        addresses.iter().map(element).collect::<Vec<_>>().join(", ")
+    };
+    let set = format!(
+        "set heard {{ typeof tcp sport; flags dynamic,timeout; timeout {drain}s; size {OWN_CONNECTIONS}; }}\n",
+        drain = 2 * HAND_OVER_DRAIN.as_secs(),
+    );
+    let mut rules = format!(
+        "ip daddr . tcp dport {{ {} }} update @heard {{ tcp sport }} accept\n",
+        elements(&except.endpoints)
+    );
+    if !except.servers.is_empty() {
+        let _ = writeln!(
+            rules,
+            "ip saddr . tcp sport {{ {} }} tcp dport @heard accept",
+            elements(&except.servers)
+        );
+    }
+    (set, rules)
 }
 
 /// The set of addresses. They expire when the drain is long over and, should the daemon die, the kernel has removed them.
@@ -157,9 +126,12 @@ mod tests {
     fn rules_end_by_themselves_and_replace_earlier_ones() {
         let vrid = Vrid::new(33).unwrap();
         let addresses = vec![Ipv4Addr::new(192, 168, 2, 140)];
-        let forward = HandOverRules::Forward { addresses, to: Ipv4Addr::new(192, 168, 2, 141) };
+        let endpoints = vec![SocketAddrV4::new(Ipv4Addr::new(192, 168, 2, 140), 6443)];
+        let except = Forwarded { endpoints, servers: Vec::new() };
+        let forward = HandOverRules::Forward { addresses, to: Ipv4Addr::new(192, 168, 2, 141), except };
         let text = script("ens160", 7, vrid, Some(&forward));
         assert!(text.contains("192.168.2.140 timeout 2000ms"), "{text}");
+        assert!(text.contains("ip daddr . tcp dport { 192.168.2.140 . 6443 } update @heard"), "{text}");
         let delete = text.find("delete table netdev mainstay_vrid33_if7").unwrap();
         assert!(delete < text.find("chain ingress").unwrap(), "{text}");
         assert_eq!(script("ens160", 7, vrid, None).matches("delete").count(), 2);

@@ -86,7 +86,9 @@ impl Listeners {
     /// An address need not exist on this machine yet: a virtual IP comes and goes.
     pub fn bind(plan: &Arc<Plan>) -> Result<Self, BindError> {
         let (mut listeners, mut files, mut inherited) = (Vec::new(), Files::default(), Inherited::default());
-        for (frontend, section) in (0..).map(FrontendId).zip(&plan.frontends) {
+        let sections = (0..).map(FrontendId).zip(&plan.frontends);
+        // What the kernel forwards is nobody's to accept: another program of this machine may have its port.
+        for (frontend, section) in sections.filter(|(_, section)| section.forwarding.nat().is_none()) {
             for bind in &section.binds {
                 let backlog = bind.backlog.unwrap_or_else(|| backlog(plan, section));
                 let socket = match &bind.elsewhere {

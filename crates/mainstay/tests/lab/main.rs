@@ -10,6 +10,8 @@ mod daemon;
 mod faults;
 mod frr_peer;
 mod groups;
+#[path = "../inside/mod.rs"]
+mod inside;
 mod interop;
 mod keepalived_peer;
 mod mainstay_peer;
@@ -22,18 +24,15 @@ mod timing;
 mod virtual_mac;
 mod vrrp_peer;
 
-use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use mainstay::lab::balancer::Kind;
 use mainstay::lab::cluster::{Cluster, Holder, Options};
-use mainstay::lab::enter::{self, Place};
 use mainstay::lab::recipe::Timers;
 
-const TESTS: &[(&str, fn())] = &[
+const TESTS: inside::Tests = &[
     ("recipe::runs_as_printed_and_queues_the_61st", recipe::runs_as_printed_and_queues_the_61st),
     ("interop::mainstay_before_keepalived", interop::mainstay_before_keepalived),
     ("interop::keepalived_before_mainstay", interop::keepalived_before_mainstay),
@@ -69,59 +68,11 @@ const TESTS: &[(&str, fn())] = &[
     ),
 ];
 
-/// Before the name of the test that is to be run inside.
-const ONLY: &str = "--only";
-
-/// How a test ends that measured, and held nothing to it.
-const NOT_HELD: u8 = 77;
-
-/// Whether the test of this process is one.
+/// Whether the test of this process measured only.
 static HELD_NOTHING: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    match enter::place() {
-        Place::Outside => outside(&arguments),
-        Place::Inside => {
-            enter::prepare().expect("a place for the lab's files");
-            let (_, test) =
-                TESTS.iter().find(|(name, _)| arguments.ends_with(&[(*name).to_owned()])).expect(ONLY);
-            test();
-            ExitCode::from(if HELD_NOTHING.load(Ordering::Relaxed) { NOT_HELD } else { 0 })
-        }
-    }
-}
-
-fn outside(arguments: &[String]) -> ExitCode {
-    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
-    let program = env::current_exe().expect("this program's own file");
-    let (mut failed, mut not_held) = (Vec::new(), Vec::new());
-    for (name, _) in TESTS.iter().filter(|(name, _)| wanted(name)) {
-        let started = Instant::now();
-        let mut command = enter::command(&program, [ONLY, name]).expect("the tools that namespaces need");
-        let code = command.status().expect("namespaces").code();
-        let verdict = match code {
-            Some(0) => "ok",
-            Some(code) if code == i32::from(NOT_HELD) => {
-                not_held.push(*name);
-                "not held: no real-time scheduling"
-            }
-            _ => {
-                failed.push(*name);
-                "FAILED"
-            }
-        };
-        println!("test {name} ... {verdict} ({:.1} s)", started.elapsed().as_secs_f64());
-    }
-    if !not_held.is_empty() {
-        println!("\nnot held, because there is no real-time scheduling here: {}", not_held.join(", "));
-    }
-    if failed.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    println!("\nfailed: {}", failed.join(", "));
-    ExitCode::FAILURE
+    inside::main(TESTS, || !HELD_NOTHING.load(Ordering::Relaxed))
 }
 
 /// Says that this test holds nothing to what it measured, because real-time scheduling is not permitted here.

@@ -98,6 +98,14 @@ pub const RULE_ORDER: &str = "H058";
 pub const UNDEFINED_SERVER: &str = "H059";
 /// A connection is counted under what its client sends, and nothing waits for that.
 pub const UNTIMELY_KEY: &str = "H060";
+/// A frontend that the kernel cannot forward, so that the proxy does.
+pub const NAT_NOT_HERE: &str = "H061";
+/// Nothing of a configuration can be forwarded by the kernel.
+pub const NAT_NOTHING: &str = "H062";
+/// The kernel balances by hash what was to be balanced otherwise.
+pub const NAT_BY_HASH: &str = "H063";
+/// What only a proxy can do, and without which the kernel forwards all the same.
+pub const NAT_NO_EFFECT: &str = "H064";
 /// A source of connections that cannot be.
 pub const SOURCE: &str = "H071";
 /// A source address that would come from an HTTP header.

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Router, Timer};
-use crate::engine::{HandOverRules, Output};
+use crate::engine::{Forwarded, HandOverRules, Output};
 use crate::limits::HAND_OVER_DRAIN;
 use crate::plan::VirtualAddress;
 use crate::time::Instant;
@@ -34,7 +34,9 @@ impl Router {
         let IpAddr::V4(predecessor) = predecessor else { return };
         let addresses = self.drainable();
         if !addresses.is_empty() {
-            self.hand_over_rules(Some(HandOverRules::Forward { addresses, to: predecessor }));
+            // The engine knows what the kernel forwards.
+            let except = Forwarded::default();
+            self.hand_over_rules(Some(HandOverRules::Forward { addresses, to: predecessor, except }));
             self.timers.set(Timer::DrainEnd, now, HAND_OVER_DRAIN);
         }
     }

@@ -38,10 +38,15 @@ fn moved(from: Option<SocketAddr>, to: Option<SocketAddr>, wish: &PortWish) -> S
     format!("{ip_change}{port_change} by 'stats socket command'\n")
 }
 
+/// What HAProxy has no words for.
+const NEEDS_PROXY: &str =
+    "The kernel forwards connections to servers of this backend, and only a proxy can do this.\n";
+
 /// A server was not changed.
 pub(super) fn of_refusal(change: Option<&ServerChange>, refusal: Refusal) -> String {
     let text = match (refusal, change) {
         (Refusal::NoPool, _) => "No such backend.\n",
+        (Refusal::NeedsProxy, _) => NEEDS_PROXY,
         (Refusal::StaticWeights, _) => {
             "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.\n"
         }
@@ -77,6 +82,7 @@ pub(super) fn of_addition(result: Result<Outcome, Refusal>) -> String {
             "Backend must use a dynamic load balancing to support dynamic servers."
         }
         Err(Refusal::TooManyServers) => "Cannot register any more server in backend.\n",
+        Err(Refusal::NeedsProxy) => NEEDS_PROXY,
         Err(_) => "No such backend.",
     };
     text.to_owned()

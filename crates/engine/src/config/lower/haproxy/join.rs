@@ -18,8 +18,8 @@ use crate::config::source::Span;
 use crate::limits;
 use crate::plan::log::Logging;
 use crate::plan::{
-    Algorithm, Bind, Check, Frontend, FrontendRules, HashType, Outage, Pool, PoolId, PoolRules, Server,
-    Tuning,
+    Algorithm, Bind, Check, Forwarding, Frontend, FrontendRules, HashType, Outage, Pool, PoolId, PoolRules,
+    Server, Tuning,
 };
 
 /// Shorter time-outs cut watches: an idle one hears a bookmark about once a minute, but `kubectl exec` and `logs -f`
@@ -161,6 +161,7 @@ fn lower_frontend(
         client_timeout: settings.timeouts.get("timeout client"),
         client_fin_timeout: settings.timeouts.get("timeout client-fin"),
         pool,
+        forwarding: Forwarding::Proxy,
         pages: answers.then(|| settings.pages.pages(&proxy.name.text, proxy.kind == Kind::Listen)),
         rules: FrontendRules::default(),
         logging: frontend_logging(proxy, answers, reader),
