@@ -15,6 +15,7 @@ pub mod lab;
 pub mod log;
 pub mod mailbox;
 pub mod metrics;
+pub mod nat;
 pub mod net;
 pub mod notify;
 pub mod pages;

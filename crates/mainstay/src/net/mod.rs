@@ -40,6 +40,7 @@ use self::vrrp_socket::VrrpSocket;
 
 pub use self::adverts::Adverts;
 pub use self::orders::{Order, Orders, Report, THREAD as ORDERS_THREAD};
+pub(crate) use self::wire::Messages;
 
 /// Metric of the routes to the networks of addresses with a virtual MAC address: far behind those of the interface
 /// below, so that the host's own packets go on leaving there.
