@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -147,7 +148,7 @@ impl Rig {
     }
 
     /// Opens connections from every client's address with every one of `ports`.
-    pub(crate) fn connect(&self, family: Family, ports: std::ops::Range<u16>) -> Vec<TcpStream> {
+    pub(crate) fn connect(&self, family: Family, ports: &Range<u16>) -> Vec<TcpStream> {
         self.on(CLIENT.0, || {
             let addresses = (0..CLIENT_ADDRESSES).map(|more| family.address(CLIENT.1 + more));
             let sources =
@@ -160,8 +161,9 @@ impl Rig {
         })
     }
 
-    /// Waits until the kernel of a host has so many established connections to the endpoint.
-    pub(crate) fn await_established(&self, name: &str, family: Family, count: usize) -> Vec<Flow> {
+    /// Waits until the kernel of a host has as established what every client's address has with every one of `ports`.
+    pub(crate) fn await_established(&self, name: &str, family: Family, ports: &Range<u16>) -> Vec<Flow> {
+        let count = usize::from(CLIENT_ADDRESSES) * ports.len();
         let endpoints = BTreeSet::from([family.endpoint()]);
         await_that(|| {
             let entries = self.on(name, || Conntrack::open().and_then(|mut it| it.list(&endpoints)));
@@ -170,6 +172,7 @@ impl Rig {
                 .into_iter()
                 .filter(|entry| entry.is_established() && entry.is_rewritten())
                 .map(|entry| entry.flow)
+                .filter(|flow| ports.contains(&flow.client.port()))
                 .collect();
             if flows.len() == count { Ok(flows) } else { Err(format!("{} of {count} flows", flows.len())) }
         })
@@ -201,12 +204,12 @@ impl Rig {
         let rules = format!(
             "table inet test {{
                chain in {{ type nat hook prerouting priority dstnat;
-                 ip daddr {ipv4} tcp dport 6443 dnat ip to jhash ip saddr . tcp sport mod 2 map {{ 0 : {a}, 1 : {b} }}
-                 ip6 daddr {ipv6} tcp dport 6443 dnat ip6 to jhash ip6 saddr . tcp sport mod 2 map {{ 0 : {c}, 1 : {d} }}
+                 ip daddr {ipv4} tcp dport 6443 dnat ip to jhash ip saddr . tcp sport mod 2 seed 0x51 map {{ 0 : {a}, 1 : {b} }}
+                 ip6 daddr {ipv6} tcp dport 6443 dnat ip6 to jhash ip6 saddr . tcp sport mod 2 seed 0x51 map {{ 0 : {c}, 1 : {d} }}
                }}
                chain out {{ type nat hook postrouting priority srcnat;
-                 ct original ip daddr {ipv4} ct original proto-dst 6443 snat ip to {ipv4}
-                 ct original ip6 daddr {ipv6} ct original proto-dst 6443 snat ip6 to {ipv6}
+                 meta l4proto tcp ct original ip daddr {ipv4} snat ip to {ipv4}
+                 meta l4proto tcp ct original ip6 daddr {ipv6} snat ip6 to {ipv6}
                }}
              }}"
         );

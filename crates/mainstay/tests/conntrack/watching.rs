@@ -1,11 +1,14 @@
 //! What the kernel says of connections that come and go.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use mainstay::nat::conntrack::{Change, Watch};
 use mainstay_engine::flows::Flow;
 
 use crate::rig::{BALANCERS, Family, await_that, in_namespaces};
+
+const PORTS: Range<u16> = 20_000..20_010;
 
 /// What was heard, and where it was heard.
 struct Ear {
@@ -36,8 +39,8 @@ fn new_and_ended_connections_are_heard_of() {
         for family in [Family::Ipv4, Family::Ipv6] {
             let watch = rig.on(name, Watch::open).expect("a watch");
             let mut ear = Ear { watch, established: Vec::new(), over: Vec::new(), messages: 0 };
-            let streams = rig.connect(family, 20_000..20_010);
-            let flows = rig.await_established(name, family, streams.len());
+            let streams = rig.connect(family, &PORTS);
+            let flows = rig.await_established(name, family, &PORTS);
             await_that(|| {
                 ear.listen();
                 let all = flows.iter().all(|flow| ear.established.contains(flow));
@@ -64,7 +67,7 @@ fn a_short_connection_costs_microseconds() {
         let mut spent = Duration::ZERO;
         let mut connections = 0;
         for round in 0..10 {
-            let streams = rig.connect(Family::Ipv4, 20_000 + round * 50..20_050 + round * 50);
+            let streams = rig.connect(Family::Ipv4, &(20_000 + round * 50..20_050 + round * 50));
             connections += u32::try_from(streams.len()).expect("a few hundred");
             drop(streams);
             let began = Instant::now();

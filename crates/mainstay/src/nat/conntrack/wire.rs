@@ -65,6 +65,8 @@ const NAT_PORT: [u16; 2] = [1, 2];
 
 const STATUS_SEEN_REPLY: u32 = 1 << 1;
 const STATUS_ASSURED: u32 = 1 << 2;
+/// In the table. Every entry that is created is, and the kernel takes it amiss if it is told otherwise.
+const STATUS_CONFIRMED: u32 = 1 << 3;
 const STATUS_SOURCE_NAT: u32 = 1 << 4;
 const STATUS_DESTINATION_NAT: u32 = 1 << 5;
 
@@ -138,7 +140,8 @@ fn create(bytes: &mut Vec<u8>, flow: &Flow) {
     tuple(bytes, TUPLE_REPLY, flow.endpoint, flow.client);
     nat(bytes, NAT_DESTINATION, flow.server);
     nat(bytes, NAT_SOURCE, flow.source);
-    attribute(bytes, STATUS, &(STATUS_SEEN_REPLY | STATUS_ASSURED).to_be_bytes());
+    let status = STATUS_SEEN_REPLY | STATUS_ASSURED | STATUS_CONFIRMED;
+    attribute(bytes, STATUS, &status.to_be_bytes());
     attribute(bytes, TIMEOUT, &u32::try_from(UNTOUCHED.as_secs()).unwrap_or(u32::MAX).to_be_bytes());
     nested(bytes, PROTOCOL_INFO, |bytes| {
         nested(bytes, INFO_TCP, |bytes| {
