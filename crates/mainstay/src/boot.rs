@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -23,7 +24,8 @@ use crate::control::{Command, CommandBox, Control, Vrrp};
 use crate::log::EventCounts;
 use crate::mailbox::{Inbox, mailbox};
 use crate::metrics::Exporter;
-use crate::net::{Network, Orders};
+use crate::nat::flow_sync::FlowSync;
+use crate::net::{Network, Orders, Usher};
 use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
 use crate::proxy::{Listeners, Proxy};
@@ -149,11 +151,14 @@ fn make_control(
     let seed = now.as_nanos() ^ u64::from(std::process::id()).rotate_left(32);
     let options = PeerOptions { link: !peers.no_peer_link, follow_health: !peers.no_health_priority };
     let engine = Engine::with_peers(Arc::clone(plan), options, seed, now);
-    let post = mailbox.clone();
-    let report = Arc::new(move |input| post.post(Command::Peer(input)));
     let linked = options.link && !plan.routers.is_empty();
-    let peer_links =
-        linked.then(|| PeerLinks::new(runtime.handle().clone(), plan, peers.peer_link_port, report));
+    // Those that the kernel forwards; no configuration asks for it yet.
+    let endpoints = Vec::new();
+    let flows = if linked { start_flow_sync(endpoints, mailbox)? } else { None };
+    let (post, news) = (mailbox.clone(), flows.as_ref().map(FlowSync::link_report));
+    let report = Arc::new(move |input| post.post(Command::Peer(input)));
+    let links = || PeerLinks::new(runtime.handle().clone(), plan, peers.peer_link_port, report, news);
+    let peer_links = linked.then(links);
     let proxy = if plan.frontends.is_empty() {
         None
     } else {
@@ -169,7 +174,8 @@ fn make_control(
     let report =
         Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
     let scripts = Scripts::new(runtime.handle().clone(), plan, probe.as_ref(), report)?;
-    let vrrp = if plan.routers.is_empty() { None } else { Some(make_vrrp(plan, mailbox, memory)?) };
+    let vrrp =
+        if plan.routers.is_empty() { None } else { Some(make_vrrp(plan, mailbox, flows.as_ref(), memory)?) };
     let post = mailbox.clone();
     let report = Arc::new(move |what, reason| post.post(Command::NotifyFailed { what, reason }));
     let notifier = Notifier::start(runtime.handle().clone(), plan, report)?;
@@ -196,11 +202,28 @@ fn make_control(
     })
 }
 
-fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> Result<Vrrp, String> {
+/// Keeps the kernel's connections to `endpoints` the same on all linked balancers, where there are any.
+fn start_flow_sync(endpoints: Vec<SocketAddr>, mailbox: &CommandBox) -> Result<Option<FlowSync>, String> {
+    if endpoints.is_empty() {
+        return Ok(None);
+    }
+    let post = mailbox.clone();
+    FlowSync::start(endpoints, move |input| post.post(Command::Peer(input)))
+        .map(Some)
+        .map_err(|error| format!("cannot ask the kernel about its connections: {error}"))
+}
+
+fn make_vrrp(
+    plan: &Plan,
+    mailbox: &CommandBox,
+    flows: Option<&FlowSync>,
+    memory: Result<(), String>,
+) -> Result<Vrrp, String> {
     let network = Network::open(plan).map_err(|error| format!("cannot open a netlink socket: {error}"))?;
     let adverts = network.adverts();
     let (post, priority) = (mailbox.clone(), plan.realtime_priority);
-    let orders = Orders::start(network, priority, move |report| post.post(Command::Network(report)))
+    let usher = flows.map_or_else(|| Box::new(|_| ()) as Usher, FlowSync::usher);
+    let orders = Orders::start(network, priority, usher, move |report| post.post(Command::Network(report)))
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     Ok(Vrrp { adverts, orders, priority, memory })
 }

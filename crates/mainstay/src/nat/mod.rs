@@ -3,3 +3,4 @@
 //! `conntrack` speaks of the kernel's connections, `flow_sync` keeps those of all balancers the same.
 
 pub mod conntrack;
+pub mod flow_sync;

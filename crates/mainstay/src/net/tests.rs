@@ -422,7 +422,8 @@ fn orders(priority: Option<u8>, slow: &str) -> (Orders, Receiver<Report>) {
     }
     let network = Network::open(&plan("lan0")).unwrap();
     let (sender, receiver) = channel();
-    let orders = Orders::start(network, priority, move |report| drop(sender.send(report))).unwrap();
+    let orders =
+        Orders::start(network, priority, Box::new(|_| ()), move |report| drop(sender.send(report))).unwrap();
     (orders, receiver)
 }
 

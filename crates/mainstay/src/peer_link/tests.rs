@@ -36,9 +36,9 @@ fn who_has_one_of_the_keys_is_understood_and_known_by_it() {
         let (ours, theirs) = duplex(1024);
         let keys = keys(&["one", "two", "three"]);
         let (dialled, accepted) =
-            tokio::join!(Channel::initiate(ours, &keys[1].1), Channel::respond(theirs, &keys));
-        let (mut dialled, (mut accepted, name)) = (dialled.ok().unwrap(), accepted.ok().unwrap());
-        assert_eq!(name, RouterId(1));
+            tokio::join!(Channel::initiate(ours, &keys[1].1, b"wish"), Channel::respond(theirs, &keys));
+        let (mut dialled, (mut accepted, name, wish)) = (dialled.ok().unwrap(), accepted.ok().unwrap());
+        assert_eq!((name, &wish[..]), (RouterId(1), &b"wish"[..]));
         let long = vec![7; message::MESSAGE_BYTES];
         let (sent, heard) = tokio::join!(accepted.send(&long), dialled.receive());
         assert!(sent.is_ok() && heard.ok() == Some(long), "as long as a message may be");
@@ -52,7 +52,7 @@ fn another_key_is_refused_and_both_sides_know_it() {
         let (ours, theirs) = duplex(1024);
         let (mine, others) = (key("password-1"), keys(&["password-2", "x"]));
         let (dialled, accepted) =
-            tokio::join!(Channel::initiate(ours, &mine), Channel::respond(theirs, &others));
+            tokio::join!(Channel::initiate(ours, &mine, &[]), Channel::respond(theirs, &others));
         assert!(matches!(dialled, Err(Failure::Key)));
         assert!(matches!(accepted, Err(Failure::Key)));
     });
@@ -63,7 +63,7 @@ fn a_recorded_call_opens_nothing() {
     runtime().block_on(async {
         let keys = keys(&["one"]);
         let (mut ours, theirs) = duplex(1024);
-        let call = Channel::initiate(theirs, &keys[0].1);
+        let call = Channel::initiate(theirs, &keys[0].1, &[]);
         let recording = async {
             let mut hello = vec![0; 50];
             ours.read_exact(&mut hello).await.unwrap();
@@ -109,7 +109,7 @@ proptest! {
                 attacker.shutdown().await.unwrap();
                 let keys = keys(&["one", "two"]);
                 let refused = if dialled {
-                    Channel::initiate(theirs, &keys[0].1).await.is_err()
+                    Channel::initiate(theirs, &keys[0].1, &[]).await.is_err()
                 } else {
                     Channel::respond(theirs, &keys).await.is_err()
                 };
@@ -170,7 +170,7 @@ fn node(last: u8, port: u16) -> Node {
     let runtime = runtime();
     let (sender, news) = channel();
     let report: Report = Arc::new(move |input| drop(sender.send(input)));
-    let mut links = PeerLinks::new(runtime.handle().clone(), &Plan::default(), port, report);
+    let mut links = PeerLinks::new(runtime.handle().clone(), &Plan::default(), port, report, None);
     links.keys.insert(RouterId(0), key("one"));
     Arc::get_mut(&mut links.door).unwrap().keys = keys(&["one"]);
     let address =
