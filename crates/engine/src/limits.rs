@@ -176,6 +176,9 @@ pub const FLOW_CHANGES_WAITING: usize = 50_000;
 /// How often peers are told of all flows anew, so that nothing that was lost stays lost.
 pub const FLOWS_TOLD_ANEW: Duration = Duration::from_secs(120);
 
+/// How often peers hear that nothing changed, so that they know how old their knowledge is.
+pub const FLOWS_WORD: Duration = Duration::from_secs(5);
+
 /// How long flows are kept of a node that does not tell of them any more while nobody has their address: far longer than
 /// a takeover takes.
 pub const FLOWS_KEPT: Duration = Duration::from_secs(600);

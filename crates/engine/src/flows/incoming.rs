@@ -73,6 +73,9 @@ impl Incoming {
                     self.whole.insert(address, table);
                     // What others told is of an earlier time.
                     self.coming.retain(|(of, _), table| *of != address || table.open);
+                } else {
+                    // It has the address still.
+                    self.table(address, peer, now);
                 }
             }
             Message::Flows(_, flows) => {

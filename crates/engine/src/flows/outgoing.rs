@@ -10,7 +10,7 @@ use std::ops::Bound;
 
 use super::wire::Message;
 use super::{Flow, FlowName, Path, PeerKey};
-use crate::limits::{FLOW_CHANGES_WAITING, FLOWS, FLOWS_PER_MESSAGE, FLOWS_TOLD_ANEW};
+use crate::limits::{FLOW_CHANGES_WAITING, FLOWS, FLOWS_PER_MESSAGE, FLOWS_TOLD_ANEW, FLOWS_WORD};
 use crate::time::Instant;
 
 /// The flows of this node, and how far each peer knows them.
@@ -51,8 +51,8 @@ enum Until {
     Nothing,
     /// That there is something to come, and everything up to this one.
     Flow(Option<FlowName>),
-    /// Everything.
-    End { since: Instant },
+    /// Everything. `said` is when the peer last heard something.
+    End { since: Instant, said: Instant },
 }
 
 impl Told {
@@ -225,17 +225,23 @@ impl Told {
                 let page = held.flows.range((after, Bound::Unbounded)).take(FLOWS_PER_MESSAGE);
                 let page: Vec<_> = page.map(|(name, path)| name.flow(address, *path)).collect();
                 let Some(last) = page.last().map(Flow::name) else {
-                    self.until = Until::End { since: now };
+                    self.until = Until::End { since: now, said: now };
                     return Some(Message::Whole(address));
                 };
                 self.until = Until::Flow(Some(last));
                 Some(Message::Flows(address, page))
             }
-            Until::End { since } if now.since(since) >= FLOWS_TOLD_ANEW => {
+            Until::End { since, .. } if now.since(since) >= FLOWS_TOLD_ANEW => {
                 self.until = Until::Nothing;
                 self.next(address, held, now)
             }
-            Until::End { .. } => self.next_change(address, held),
+            Until::End { since, said } => {
+                let silent = now.since(said) >= FLOWS_WORD;
+                let word = || silent.then_some(Message::Whole(address));
+                let message = self.next_change(address, held).or_else(word)?;
+                self.until = Until::End { since, said: now };
+                Some(message)
+            }
         }
     }
 

@@ -9,7 +9,9 @@ use proptest::prelude::*;
 
 use super::wire::Message;
 use super::*;
-use crate::limits::{FLOW_CHANGES_WAITING, FLOWS, FLOWS_KEPT, FLOWS_PER_MESSAGE, FLOWS_TOLD_ANEW};
+use crate::limits::{
+    FLOW_CHANGES_WAITING, FLOWS, FLOWS_KEPT, FLOWS_PER_MESSAGE, FLOWS_TOLD_ANEW, FLOWS_WORD,
+};
 use crate::time::Instant;
 
 const PEER: PeerKey = PeerKey(1);
@@ -180,6 +182,17 @@ fn everything_is_told_anew_now_and_then() {
     assert_eq!(tell(&mut outgoing, &mut deaf, at(1)), 0);
     assert_eq!(tell(&mut outgoing, &mut deaf, later), 3);
     assert_eq!(numbers(&deaf.take(address())), [2]);
+}
+
+#[test]
+fn a_peer_knows_how_old_its_knowledge_is_while_nothing_changes() {
+    let (mut outgoing, mut incoming) = (holder([flow(1)]), backup());
+    tell(&mut outgoing, &mut incoming, at(0));
+    let word = FLOWS_WORD.as_secs();
+    assert_eq!(outgoing.message_for(PEER, at(word - 1)), None);
+    assert_eq!(tell(&mut outgoing, &mut incoming, at(word)), 1);
+    assert_eq!(incoming.heard(PEER), Some(at(word)));
+    assert_eq!(numbers(&incoming.take(address())), [2]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub enum Message {
     Flows(IpAddr, Vec<Flow>),
     /// These are no more, no more than [`FLOWS_PER_MESSAGE`].
     Ended(IpAddr, Vec<FlowName>),
-    /// All were told since [`Message::Begin`]; changes follow.
+    /// All were told since [`Message::Begin`], and this is still so; changes follow.
     Whole(IpAddr),
     /// The sender does not have the address any more.
     Released(IpAddr),

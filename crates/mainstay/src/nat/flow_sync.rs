@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use mainstay_engine::flows::wire::Message;
 use mainstay_engine::flows::{Flow, Incoming, Outgoing, PeerFlows, PeerKey};
-use mainstay_engine::limits::{FLOW_BYTES_WAITING, FLOWS, FLOWS_PATIENCE};
+use mainstay_engine::limits::{COMPLAINT_AGAIN, FLOW_BYTES_WAITING, FLOWS, FLOWS_PATIENCE};
 use mainstay_engine::peers::PeerInput;
 use mainstay_engine::time::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -91,6 +91,7 @@ impl FlowSync {
             compare_due: now,
             word_due: now,
             complaint: None,
+            bound_said: None,
             report,
         };
         thread::Builder::new().name("flows".to_owned()).spawn(move || {
@@ -159,6 +160,8 @@ struct Worker<R> {
     word_due: Instant,
     /// What was said last of what does not work.
     complaint: Option<String>,
+    /// When [`FLOWS`] was last said to be hit.
+    bound_said: Option<Instant>,
     report: R,
 }
 
@@ -323,8 +326,9 @@ impl<R: Fn(PeerInput)> Worker<R> {
         let now = clock::now();
         self.word_due = now + IDLE;
         self.incoming.forget(now);
-        let kept_bound = self.incoming.take_bound_hit();
-        if self.outgoing.take_bound_hit() || kept_bound {
+        let hit = self.outgoing.take_bound_hit() | self.incoming.take_bound_hit();
+        if hit && self.bound_said.is_none_or(|at| now.since(at) >= COMPLAINT_AGAIN) {
+            self.bound_said = Some(now);
             (self.report)(PeerInput::Bound(format!("{FLOWS} connections in the kernel of one node")));
         }
         let mut peers: BTreeMap<IpAddr, PeerFlows> = BTreeMap::new();

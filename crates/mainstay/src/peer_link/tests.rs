@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as Caller};
 use std::sync::mpsc::{Receiver, channel};
 
+use mainstay_engine::flows::PeerKey;
+use mainstay_engine::flows::wire::Message;
 use mainstay_engine::peers::view::RouterView;
 use mainstay_engine::peers::{LinkEnd, LinkId};
 use mainstay_engine::plan::LinkSecret;
@@ -13,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::runtime::Runtime;
 
 use super::channel::{Channel, FRAME_BYTES, Failure};
+use super::flows::FlowNews;
 use super::*;
 
 /// Longer than anything here takes; a test that needs it fails.
@@ -161,21 +164,29 @@ fn the_largest_view_fits_one_message() {
 struct Node {
     links: PeerLinks,
     news: Receiver<PeerInput>,
+    flow_news: Receiver<FlowNews>,
     address: ListenAddress,
     _runtime: Runtime,
 }
 
 /// Distinct loopback addresses keep tests that run at once apart.
 fn node(last: u8, port: u16) -> Node {
+    node_with(last, port, false)
+}
+
+fn node_with(last: u8, port: u16, with_flows: bool) -> Node {
     let runtime = runtime();
     let (sender, news) = channel();
     let report: Report = Arc::new(move |input| drop(sender.send(input)));
-    let mut links = PeerLinks::new(runtime.handle().clone(), &Plan::default(), port, report, None);
+    let (sender, flow_news) = channel();
+    let flows: FlowReport = Arc::new(move |news| sender.send(news).is_ok());
+    let flows = with_flows.then_some(flows);
+    let mut links = PeerLinks::new(runtime.handle().clone(), &Plan::default(), port, report, flows);
     links.keys.insert(RouterId(0), key("one"));
     Arc::get_mut(&mut links.door).unwrap().keys = keys(&["one"]);
     let address =
         ListenAddress { address: Ipv4Addr::new(127, 0, 51, last).into(), interface: "lo".to_owned() };
-    Node { links, news, address, _runtime: runtime }
+    Node { links, news, flow_news, address, _runtime: runtime }
 }
 
 impl Node {
@@ -232,6 +243,77 @@ fn a_link_tells_of_the_peer_and_of_its_end() {
     assert_eq!(ours.outcome(), Err(LinkEnd::Closed));
     ours.dial(peer);
     assert_eq!(ours.outcome(), Err(LinkEnd::Refused));
+}
+
+/// Dials until the peer listens, and tells something.
+fn linked(ours: &mut Node, theirs: &mut Node) {
+    theirs.listen();
+    theirs.links.carry_out(PeerOutput::Tell(Arc::default()));
+    let started = Instant::now();
+    loop {
+        ours.dial(theirs.address.address);
+        match ours.outcome() {
+            Ok(_) => return,
+            Err(LinkEnd::Refused) if started.elapsed() < TIMELY => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(end) => panic!("{end:?}"),
+        }
+    }
+}
+
+#[test]
+fn flows_are_told_to_who_wants_them_between_the_views() {
+    let (mut ours, mut theirs) = (node_with(5, 15_115, true), node_with(6, 15_115, true));
+    linked(&mut ours, &mut theirs);
+    let news = theirs.flow_news.recv_timeout(TIMELY).unwrap();
+    let FlowNews::Listens { peer, messages, .. } = news else { panic!("{news:?}") };
+    assert_eq!(peer, ours.address.address);
+    let told = Message::Begin([10, 0, 0, 1].into()).encode();
+    messages.blocking_send(told.clone()).unwrap();
+    theirs.links.carry_out(PeerOutput::Tell(Arc::default()));
+    let news = ours.flow_news.recv_timeout(TIMELY).unwrap();
+    assert!(matches!(&news, FlowNews::Told { key: PeerKey(9), message, .. } if *message == told), "{news:?}");
+    assert!(ours.outcome().is_ok(), "and views go on");
+    drop(theirs);
+    let news = ours.flow_news.recv_timeout(TIMELY).unwrap();
+    assert!(matches!(news, FlowNews::Ended { key: PeerKey(9) }), "{news:?}");
+    assert_eq!(ours.outcome(), Err(LinkEnd::Closed));
+}
+
+#[test]
+fn who_does_not_know_flows_is_not_told_of_them() {
+    for (ours_knows, port) in [(true, 15_116), (false, 15_117)] {
+        let (mut ours, mut theirs) = (node_with(7, port, ours_knows), node_with(8, port, !ours_knows));
+        linked(&mut ours, &mut theirs);
+        theirs.links.carry_out(PeerOutput::Tell(Arc::default()));
+        assert!(ours.outcome().is_ok(), "views come");
+        assert!(theirs.flow_news.try_recv().is_err(), "nobody asked for flows, or nobody has any");
+    }
+}
+
+#[test]
+fn who_cannot_keep_up_makes_sense_of_what_comes_from_the_next_beginning_on() {
+    let (sender, news) = channel();
+    let room = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let has_room = Arc::clone(&room);
+    let report: FlowReport = Arc::new(move |news| {
+        let taken =
+            has_room.load(std::sync::atomic::Ordering::Relaxed) || matches!(news, FlowNews::Ended { .. });
+        taken && sender.send(news).is_ok()
+    });
+    let address = IpAddr::from([10, 0, 0, 1]);
+    let mut ear = flows::Ear::new(Some(&report), LinkId(1), address);
+    let mut hear = |message: Message| assert!(ear.hears(&mut message.encode()));
+    hear(Message::Begin(address));
+    assert!(matches!(news.try_recv(), Ok(FlowNews::Ended { .. })), "it was lost");
+    room.store(true, std::sync::atomic::Ordering::Relaxed);
+    hear(Message::Whole(address));
+    assert!(news.try_recv().is_err(), "it would be taken for all");
+    hear(Message::Begin(address));
+    hear(Message::Whole(address));
+    assert_eq!(news.try_iter().count(), 2);
+    assert!(!ear.hears(&mut b"{}".to_vec()), "a view");
 }
 
 #[test]

@@ -24,6 +24,11 @@ fn flow(family: Family, number: u16) -> Flow {
     }
 }
 
+/// One of many flows over IPv4.
+pub(crate) fn flow_of_nobody(number: u16) -> Flow {
+    flow(Family::Ipv4, number)
+}
+
 fn flows(family: Family, count: u16) -> Vec<Flow> {
     (0..count).map(|number| flow(family, number)).collect()
 }

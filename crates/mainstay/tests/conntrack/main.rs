@@ -2,6 +2,8 @@
 //! kernel's own NAT between real clients and servers.
 
 mod entries;
+mod node;
 mod rig;
+mod sync;
 mod takeover;
 mod watching;
