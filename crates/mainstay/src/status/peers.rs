@@ -58,10 +58,8 @@ fn words(router: &RouterView) -> String {
 }
 
 fn flows_line(flows: &PeerFlowStatus) -> String {
-    let age = flows
-        .age
-        .map_or_else(|| "it told of none yet".to_owned(), |age| format!("told of {} ago", span(age)));
-    format!("{} of its connections kept here, {age}; it knows {} of this node", flows.kept, flows.told)
+    let age = flows.age.map(|age| format!(", as of {} ago", span(age))).unwrap_or_default();
+    format!("{} of its connections are kept here{age}; it knows {} of this node's", flows.kept, flows.told)
 }
 
 fn reaches(told: &PeerView) -> String {
@@ -113,7 +111,7 @@ mod tests {
 peer lb1 (192.168.2.141): linked for 3m10s, of vrrp33
   router    vrrp33: active since no other router was heard for 3.6 s; vrid 33 on ens160, priority 40 (configured 120)
   reaches   8 checked: k8s/cp0, k8s/cp1, k8s/cp2, k8s/cp3, k8s/cp4, k8s/cp5 and 2 more
-  flows     540 of its connections kept here, told of 2s ago; it knows 0 of this node
+  flows     540 of its connections are kept here, as of 2.0s ago; it knows 0 of this node's
   differs   pool k8s is configured differently there
 "
         );
