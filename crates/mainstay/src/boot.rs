@@ -155,10 +155,8 @@ fn make_control(
     // Those that the kernel forwards; no configuration asks for it yet.
     let endpoints = Vec::new();
     let flows = if linked { start_flow_sync(endpoints, mailbox)? } else { None };
-    let (post, news) = (mailbox.clone(), flows.as_ref().map(FlowSync::link_report));
-    let report = Arc::new(move |input| post.post(Command::Peer(input)));
-    let links = || PeerLinks::new(runtime.handle().clone(), plan, peers.peer_link_port, report, news);
-    let peer_links = linked.then(links);
+    let peer_links =
+        linked.then(|| make_peer_links(plan, runtime, peers.peer_link_port, mailbox, flows.as_ref()));
     let proxy = if plan.frontends.is_empty() {
         None
     } else {
@@ -200,6 +198,18 @@ fn make_control(
         last_ticket: 0,
         events: EventCounts::default(),
     })
+}
+
+fn make_peer_links(
+    plan: &Plan,
+    runtime: &Runtime,
+    port: u16,
+    mailbox: &CommandBox,
+    flows: Option<&FlowSync>,
+) -> PeerLinks {
+    let post = mailbox.clone();
+    let report = Arc::new(move |input| post.post(Command::Peer(input)));
+    PeerLinks::new(runtime.handle().clone(), plan, port, report, flows.map(FlowSync::link_report))
 }
 
 /// Keeps the kernel's connections to `endpoints` the same on all linked balancers, where there are any.
