@@ -24,7 +24,7 @@ pub struct Incoming {
     /// What is being told.
     coming: BTreeMap<(IpAddr, PeerKey), Table>,
     heard: BTreeMap<PeerKey, Instant>,
-    /// Flows of addresses that this node took already.
+    /// Flows of addresses that this node has, told of since.
     late: Vec<Flow>,
     bound_hit: bool,
 }
@@ -57,12 +57,12 @@ impl Incoming {
         if !self.addresses.contains(&address) {
             return;
         }
-        if self.held.contains(&address) {
-            // What is told of here is a moment old at most: the predecessor lets go later than this node takes over.
-            if let Message::Flows(_, flows) = message {
-                self.late.extend(flows);
-            }
-            return;
+        if let Message::Flows(_, flows) = &message
+            && self.held.contains(&address)
+        {
+            // Both have it for a moment when it moves. What the predecessor still tells may be missing here, and what
+            // the successor tells already is what this node will need as its backup.
+            self.late.extend(flows);
         }
         match message {
             Message::Begin(_) => {
@@ -125,7 +125,7 @@ impl Incoming {
         self.held.remove(&address);
     }
 
-    /// Flows that were told of after this node took their address.
+    /// Flows that were told of while this node has their address.
     pub fn take_late(&mut self) -> Vec<Flow> {
         std::mem::take(&mut self.late)
     }

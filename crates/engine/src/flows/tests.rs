@@ -174,6 +174,16 @@ fn what_is_told_after_the_takeover_is_not_lost() {
 }
 
 #[test]
+fn a_predecessor_that_still_drains_hears_its_successor() {
+    let (mut outgoing, mut incoming) = (holder([flow(1), flow(2)]), backup());
+    incoming.take(address());
+    tell(&mut outgoing, &mut incoming, at(0));
+    assert_eq!(incoming.take_late().len(), 2);
+    incoming.release(address());
+    assert_eq!(numbers(&incoming.take(address())), [2, 3]);
+}
+
+#[test]
 fn everything_is_told_anew_now_and_then() {
     let (mut outgoing, mut incoming) = (holder([flow(1)]), backup());
     tell(&mut outgoing, &mut incoming, at(0));
