@@ -152,11 +152,9 @@ fn make_control(
     let options = PeerOptions { link: !peers.no_peer_link, follow_health: !peers.no_health_priority };
     let engine = Engine::with_peers(Arc::clone(plan), options, seed, now);
     let linked = options.link && !plan.routers.is_empty();
-    // Those that the kernel forwards; no configuration asks for it yet.
-    let endpoints = Vec::new();
-    let flows = if linked { start_flow_sync(endpoints, mailbox)? } else { None };
-    let peer_links =
-        linked.then(|| make_peer_links(plan, runtime, peers.peer_link_port, mailbox, flows.as_ref()));
+    // The endpoints that the kernel forwards: none, as no configuration asks for it yet.
+    let flows = if linked { start_flow_sync(Vec::new(), mailbox)? } else { None };
+    let peer_links = linked.then(|| make_peer_links(plan, runtime, peers, mailbox, flows.as_ref()));
     let proxy = if plan.frontends.is_empty() {
         None
     } else {
@@ -203,11 +201,11 @@ fn make_control(
 fn make_peer_links(
     plan: &Plan,
     runtime: &Runtime,
-    port: u16,
+    peers: &PeerArgs,
     mailbox: &CommandBox,
     flows: Option<&FlowSync>,
 ) -> PeerLinks {
-    let post = mailbox.clone();
+    let (post, port) = (mailbox.clone(), peers.peer_link_port);
     let report = Arc::new(move |input| post.post(Command::Peer(input)));
     PeerLinks::new(runtime.handle().clone(), plan, port, report, flows.map(FlowSync::link_report))
 }
