@@ -49,11 +49,12 @@ impl Flow {
         FlowName { client: self.client, port: self.endpoint.port() }
     }
 
-    /// Whether something is rewritten, and all within one family.
+    /// Whether it can go on at another node: it is rewritten, within one family, and its client does not have the address of
+    /// the endpoint itself, as clients on the same node do.
     pub fn is_forwarded(&self) -> bool {
         let family = self.endpoint.is_ipv4();
         let same = [self.client, self.server, self.source].iter().all(|end| end.is_ipv4() == family);
-        same && self.server != self.endpoint
+        same && self.server != self.endpoint && self.client.ip() != self.endpoint.ip()
     }
 
     fn path(&self) -> Path {

@@ -183,7 +183,7 @@ impl Reader<'_> {
                 let client = self.socket()?;
                 let flow = Flow { client, endpoint, server, source: SocketAddr::new(source, self.u16()?) };
                 if !flow.is_forwarded() {
-                    return Err("a flow of it goes to the endpoint itself");
+                    return Err("a flow of it is none that is forwarded");
                 }
                 flows.push(flow);
             }
@@ -297,7 +297,7 @@ mod tests {
         // Every flow with a server of its own, which takes the most.
         let address = IpAddr::from([1; 16]);
         let worst = (0..1000).map(|number| Flow {
-            client: SocketAddr::new(address, number),
+            client: SocketAddr::new([2; 16].into(), number),
             endpoint: SocketAddr::new(address, 6443),
             server: SocketAddr::new(address, number),
             source: SocketAddr::new(address, number),

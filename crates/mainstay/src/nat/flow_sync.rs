@@ -6,6 +6,7 @@
 //! claim it, wrongly for good. docs/adr/0006 has the reasons.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -39,6 +40,12 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// How often the whole table is looked at: the kernel says nothing of connections that began before anybody listened.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The least between two looks, however much the kernel had to drop of what it said.
+const COMPARE_APART: Duration = Duration::from_secs(2);
+
+/// Where it says whether it speaks of connections at all: 0 is never.
+const EVENTS_SETTING: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
 
 /// How long after an address came the table is looked at, so that the next address does not wait for it.
 const COMPARE_AFTER_TAKEOVER: Duration = Duration::from_millis(250);
@@ -88,6 +95,7 @@ impl FlowSync {
             outgoing: Outgoing::default(),
             tellers: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            compared: now,
             compare_due: now,
             word_due: now,
             complaint: None,
@@ -156,6 +164,7 @@ struct Worker<R> {
     /// Peers that told something.
     tellers: BTreeMap<PeerKey, IpAddr>,
     listeners: BTreeMap<PeerKey, Listener>,
+    compared: Instant,
     compare_due: Instant,
     word_due: Instant,
     /// What was said last of what does not work.
@@ -235,6 +244,9 @@ impl<R: Fn(PeerInput)> Worker<R> {
                 Ok(watch) => self.watch = Some(watch),
                 Err(error) => self.complain(format!("the kernel does not say what changes: {error}")),
             }
+            if fs::read_to_string(EVENTS_SETTING).is_ok_and(|setting| setting.trim() == "0") {
+                self.complain(format!("the kernel says nothing of new ones, because {EVENTS_SETTING} is 0"));
+            }
         }
         let flows = self.incoming.take(address);
         let created = self.create(flows);
@@ -285,17 +297,17 @@ impl<R: Fn(PeerInput)> Worker<R> {
         });
         // What is still to be read is older than what a comparison would show.
         if lost && !more {
-            self.compare_due = self.compare_due.min(clock::now() + COMPARE_AFTER_TAKEOVER);
+            self.compare_due = self.compare_due.min(self.compared + COMPARE_APART);
         }
     }
 
     fn compare(&mut self) {
-        self.compare_due = clock::now() + COMPARE_INTERVAL;
+        self.compared = clock::now();
+        self.compare_due = self.compared + COMPARE_INTERVAL;
         match self.conntrack.list(&self.endpoints) {
             Ok(entries) => {
                 let established = entries.into_iter().filter(|entry| entry.is_established());
                 self.outgoing.compare(established.map(|entry| entry.flow));
-                self.complaint = None;
             }
             Err(error) => self.complain(format!("the kernel does not list them: {error}")),
         }

@@ -282,6 +282,31 @@ fn flows_are_told_to_who_wants_them_between_the_views() {
 }
 
 #[test]
+fn a_flood_of_flows_does_not_hold_views_up() {
+    let (mut ours, mut theirs) = (node_with(9, 15_118, true), node_with(10, 15_118, true));
+    linked(&mut ours, &mut theirs);
+    let news = theirs.flow_news.recv_timeout(TIMELY).unwrap();
+    let FlowNews::Listens { messages, .. } = news else { panic!("{news:?}") };
+    let flood = std::thread::spawn(move || {
+        let mut message = Message::Begin([10, 0, 0, 1].into()).encode();
+        message.resize(60_000, 0);
+        while messages.blocking_send(message.clone()).is_ok() {}
+    });
+    let mut slowest = Duration::ZERO;
+    for version in 0..50 {
+        let (version, told) = (version.to_string(), Instant::now());
+        let view = View { version: version.clone(), ..View::default() };
+        theirs.links.carry_out(PeerOutput::Tell(Arc::new(view)));
+        while ours.outcome().unwrap().version != version {}
+        slowest = slowest.max(told.elapsed());
+    }
+    println!("    the slowest view took {slowest:.1?}, among {} messages", ours.flow_news.try_iter().count());
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    drop(theirs);
+    flood.join().unwrap();
+}
+
+#[test]
 fn who_does_not_know_flows_is_not_told_of_them() {
     for (ours_knows, port) in [(true, 15_116), (false, 15_117)] {
         let (mut ours, mut theirs) = (node_with(7, port, ours_knows), node_with(8, port, !ours_knows));

@@ -113,18 +113,22 @@ impl Conntrack {
         Ok(created)
     }
 
-    /// Ends the connections to `endpoint` that `server` answers, so that their next packets are answered with a reset.
-    /// Returns how many there were.
+    /// Forgets the connections to `endpoints` that `server` answers, so that their next packets find another server, which resets
+    /// them. Returns how many there were.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn delete_flows(&mut self, endpoint: SocketAddr, server: SocketAddr) -> io::Result<usize> {
-        let entries = self.list(&BTreeSet::from([endpoint]))?;
+    pub fn delete_flows(
+        &mut self,
+        endpoints: &BTreeSet<SocketAddr>,
+        server: SocketAddr,
+    ) -> io::Result<usize> {
+        let entries = self.list(endpoints)?;
         let flows = entries.into_iter().map(|entry| entry.flow).filter(|flow| flow.server == server);
         self.delete(flows)
     }
 
-    /// Ends all connections to `endpoints`. Returns how many there were.
+    /// Forgets all connections to `endpoints`. Returns how many there were.
     ///
     /// # Errors
     /// The kernel's.
