@@ -22,13 +22,14 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 pub use self::watch::{Change, Watch};
 pub use self::wire::Entry;
+use self::wire::Request;
 use crate::net::Messages;
 
 /// How long an answer may take. The kernel makes it while it is asked; this is for one that got lost.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Requests in one datagram: enough that system calls do not count, and their complaints fit the receive buffer.
-const BATCH: usize = 128;
+/// Requests in one datagram: enough that system calls do not count, and their answers fit the receive buffer.
+const BATCH: usize = 64;
 
 /// The longest datagram of an answer; the kernel makes them as long as there is room, up to 32 KiB.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -98,7 +99,7 @@ impl Conntrack {
     /// The kernel does not answer. What it refuses is in [`Created`].
     pub fn create(&mut self, flows: &[Flow]) -> io::Result<Created> {
         let mut created = Created { made: flows.len(), ..Created::default() };
-        let refused = self.ask_all(flows.iter().map(|flow| wire::Request::Create(*flow)))?;
+        let refused = self.ask_all(flows.iter().map(|flow| Request::Create(*flow)), |_| ())?;
         let mut in_the_way = Vec::new();
         for (index, error) in refused {
             created.made -= 1;
@@ -137,27 +138,28 @@ impl Conntrack {
         self.delete(entries.into_iter().map(|entry| entry.flow))
     }
 
-    /// Takes what is in the way of `flows` out of it, and tries again.
+    /// Takes what is in the way of `flows` out of it, and tries again. Asking for each is sooner done than reading the
+    /// whole table, and an address waits for it.
     fn replace(&mut self, flows: &[Flow], created: &mut Created) -> io::Result<()> {
-        let endpoints = flows.iter().map(|flow| flow.endpoint).collect();
-        let (mut by_client, mut by_reply) = (BTreeMap::new(), BTreeMap::new());
-        for entry in self.list(&endpoints)? {
-            by_client.insert((entry.flow.client, entry.flow.endpoint), entry);
-            by_reply.insert((entry.flow.server, entry.flow.source), entry);
-        }
+        let mut same_client = BTreeMap::new();
+        self.ask_all(flows.iter().map(|flow| Request::GetByClient(*flow)), |entry| {
+            same_client.insert((entry.flow.client, entry.flow.endpoint), entry);
+        })?;
         let (mut again, mut obstacles) = (Vec::new(), BTreeSet::new());
         for flow in flows {
-            let same_client = by_client.get(&(flow.client, flow.endpoint));
-            if same_client.is_some_and(|entry| entry.flow == *flow && entry.is_established()) {
-                created.there += 1;
-                continue;
+            match same_client.get(&(flow.client, flow.endpoint)) {
+                Some(entry) if entry.flow == *flow && entry.is_established() => created.there += 1,
+                entry => {
+                    again.push(*flow);
+                    obstacles.extend(entry.map(|entry| entry.flow));
+                }
             }
-            again.push(*flow);
-            let same_reply = by_reply.get(&(flow.server, flow.source));
-            obstacles.extend(same_client.into_iter().chain(same_reply).map(|entry| entry.flow));
         }
+        self.ask_all(again.iter().map(|flow| Request::GetByReply(*flow)), |entry| {
+            obstacles.insert(entry.flow);
+        })?;
         self.delete(obstacles.into_iter())?;
-        let refused = self.ask_all(again.iter().map(|flow| wire::Request::Create(*flow)))?;
+        let refused = self.ask_all(again.iter().map(|flow| Request::Create(*flow)), |_| ())?;
         created.made += again.len() - refused.len();
         refused.into_iter().for_each(|(_, error)| created.refuse(error));
         Ok(())
@@ -167,9 +169,9 @@ impl Conntrack {
         let mut count = 0;
         let requests = flows.map(|flow| {
             count += 1;
-            wire::Request::Delete(flow)
+            Request::Delete(flow)
         });
-        let refused = self.ask_all(requests)?;
+        let refused = self.ask_all(requests, |_| ())?;
         match refused.iter().find(|(_, error)| *error != Errno::ENOENT) {
             Some((_, error)) => Err((*error).into()),
             // Some ended by themselves meanwhile.
@@ -178,7 +180,11 @@ impl Conntrack {
     }
 
     /// Asks for all of them, in datagrams of many. Returns which were refused, by their place, and why.
-    fn ask_all(&mut self, requests: impl Iterator<Item = wire::Request>) -> io::Result<Vec<(usize, Errno)>> {
+    fn ask_all(
+        &mut self,
+        requests: impl Iterator<Item = Request>,
+        mut shown: impl FnMut(Entry),
+    ) -> io::Result<Vec<(usize, Errno)>> {
         let mut refused = Vec::new();
         let mut requests = requests.enumerate().peekable();
         let mut datagram = Vec::new();
@@ -193,11 +199,14 @@ impl Conntrack {
             self.sequence = self.sequence.wrapping_add(1);
             wire::write_end(&mut datagram, self.sequence);
             self.socket.send(&datagram, 0)?;
-            self.read_answers(first, |kind, sequence, body| {
-                if let Some(error) = (kind == NLMSG_ERROR).then(|| wire::error(body)).flatten() {
+            self.read_answers(first, |kind, sequence, body| match kind {
+                wire::ENTRY => wire::entry(body).into_iter().for_each(&mut shown),
+                NLMSG_ERROR => {
                     let offset = usize::try_from(sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
-                    refused.push((place.saturating_add(offset), error));
+                    let error = wire::error(body).map(|error| (place.saturating_add(offset), error));
+                    refused.extend(error);
                 }
+                _ => {}
             })?;
         }
         Ok(refused)

@@ -103,21 +103,31 @@ impl Entry {
 pub(super) enum Request {
     Create(Flow),
     Delete(Flow),
+    /// What there is of the same client.
+    GetByClient(Flow),
+    /// What the server takes for the same client.
+    GetByReply(Flow),
 }
 
 impl Request {
     /// Appends it to `datagram`.
     pub(super) fn write(&self, datagram: &mut Vec<u8>, sequence: u32) {
-        match self {
-            Self::Create(flow) => {
-                let flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL;
-                message(datagram, ENTRY, flags, sequence, |bytes| create(bytes, flow));
+        let new = NLM_F_CREATE | NLM_F_EXCL;
+        let (kind, flags, flow) = match self {
+            Self::Create(flow) => (ENTRY, NLM_F_REQUEST | new, flow),
+            Self::Delete(flow) => (ENTRY_GONE, NLM_F_REQUEST, flow),
+            Self::GetByClient(flow) | Self::GetByReply(flow) => (GET, NLM_F_REQUEST, flow),
+        };
+        message(datagram, kind, flags, sequence, |bytes| {
+            family(bytes, flow.endpoint.is_ipv4());
+            match self {
+                Self::Create(flow) => create(bytes, flow),
+                Self::GetByReply(flow) => tuple(bytes, TUPLE_REPLY, flow.server, flow.source),
+                Self::Delete(flow) | Self::GetByClient(flow) => {
+                    tuple(bytes, TUPLE_ORIGINAL, flow.client, flow.endpoint);
+                }
             }
-            Self::Delete(flow) => message(datagram, ENTRY_GONE, NLM_F_REQUEST, sequence, |bytes| {
-                family(bytes, flow.endpoint.is_ipv4());
-                tuple(bytes, TUPLE_ORIGINAL, flow.client, flow.endpoint);
-            }),
-        }
+        });
     }
 }
 
@@ -134,7 +144,6 @@ pub(super) fn dump(sequence: u32, ipv4: bool) -> Vec<u8> {
 }
 
 fn create(bytes: &mut Vec<u8>, flow: &Flow) {
-    family(bytes, flow.endpoint.is_ipv4());
     tuple(bytes, TUPLE_ORIGINAL, flow.client, flow.endpoint);
     // As if nothing were rewritten: the kernel makes the real one of it and of what follows.
     tuple(bytes, TUPLE_REPLY, flow.endpoint, flow.client);
