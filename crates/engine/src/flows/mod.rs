@@ -1,7 +1,7 @@
 //! Connections that the kernel forwards, and what balancers tell each other about them.
 //!
 //! Owns [`Flow`]. `wire` is how flows are told on a peer link, [`Outgoing`] what this node tells of those it has, and
-//! [`Incoming`] what it keeps of the others' until it takes an address over. docs/adr/0006 has the reasons. Whoever holds
+//! [`Incoming`] what it keeps of the others' until it takes an address over. docs/adr/0007 has the reasons. Whoever holds
 //! an address tells of its established flows; nothing that was told is given up before something better is known.
 
 mod incoming;

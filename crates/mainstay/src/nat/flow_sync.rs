@@ -3,7 +3,7 @@
 //! Owns [`FlowSync`] and its thread, which is neither the control thread nor waited for by it. While this node has an
 //! address, the thread watches its connections and tells linked peers of them; when it is about to get one, the thread
 //! makes the kernel know those that peers told of before the address is installed: the first packet of an unknown flow would
-//! claim it, wrongly for good. docs/adr/0006 has the reasons.
+//! claim it, wrongly for good. docs/adr/0007 has the reasons.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

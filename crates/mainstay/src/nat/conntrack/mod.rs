@@ -1,7 +1,7 @@
 //! The kernel's table of connections: lists, creates and deletes those of endpoints that it forwards.
 //!
 //! Owns [`Conntrack`], a conversation by ctnetlink; `wire` has the bytes and `watch` hears what changes. It only ever
-//! touches TCP connections to the endpoints it is given. docs/adr/0006 says what an entry has to look like.
+//! touches TCP connections to the endpoints it is given. docs/adr/0007 says what an entry has to look like.
 
 mod watch;
 mod wire;

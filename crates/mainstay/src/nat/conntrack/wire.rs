@@ -35,6 +35,8 @@ const PROTOCOL_INFO: u16 = 4;
 const NAT_SOURCE: u16 = 6;
 const TIMEOUT: u16 = 7;
 const NAT_DESTINATION: u16 = 13;
+/// Only there when it is not the usual one.
+const ZONE: u16 = 18;
 
 /// Inside a tuple.
 const TUPLE_IP: u16 = 1;
@@ -247,7 +249,7 @@ fn put(bytes: &mut [u8], start: usize, value: &[u8]) {
     }
 }
 
-/// The connection that the body of a message is about; `None` if it is not TCP, or cannot be read.
+/// The connection that the body of a message is about; `None` if it is not TCP, is in a zone, or cannot be read.
 pub(super) fn entry(body: &[u8]) -> Option<Entry> {
     let (mut original, mut reply, mut state, mut status) = (None, None, None, 0);
     for (kind, value) in attributes(body.get(FAMILY_BYTES..)?) {
@@ -255,6 +257,7 @@ pub(super) fn entry(body: &[u8]) -> Option<Entry> {
             TUPLE_ORIGINAL => original = Some(read_tuple(value)?),
             TUPLE_REPLY => reply = Some(read_tuple(value)?),
             STATUS => status = u32::from_be_bytes(value.try_into().ok()?),
+            ZONE if value != [0, 0] => return None,
             PROTOCOL_INFO => state = find(find(value, INFO_TCP)?, TCP_STATE)?.first().copied(),
             _ => {}
         }
@@ -356,6 +359,9 @@ mod tests {
         assert!(!Entry { status: 0x2, ..entry }.is_established(), "it is not assured");
         assert!(Entry { state: None, ..entry }.is_established());
         assert_eq!(super::entry(&shown(17)), None, "UDP");
+        let mut zone = shown(6);
+        attribute(&mut zone, ZONE, &[0, 7]);
+        assert_eq!(super::entry(&zone), None, "what connections it has there is another matter");
     }
 
     #[test]
