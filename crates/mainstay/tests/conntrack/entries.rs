@@ -90,8 +90,8 @@ fn what_is_in_the_way_of_something_newer_goes() {
 }
 
 #[test]
-fn fifty_thousand_flows_are_created_before_a_client_sends_again() {
-    in_namespaces("entries::fifty_thousand_flows_are_created_before_a_client_sends_again", |rig| {
+fn fifty_thousand_flows_are_created_listed_and_deleted() {
+    in_namespaces("entries::fifty_thousand_flows_are_created_listed_and_deleted", |rig| {
         rig.on(BALANCERS[0].0, || {
             let mut conntrack = Conntrack::open().expect("a conversation");
             let wanted = flows(Family::Ipv4, 50_000);

@@ -16,6 +16,8 @@ const SECOND: (&str, u8) = BALANCERS[1];
 
 /// As many equal source ports of every client's address as in the measurement that DESIGN tells of.
 const PORTS: Range<u16> = 20_000..20_060;
+/// What a loaded machine may add.
+const SLACK: Duration = Duration::from_millis(500);
 const ALL: usize = CLIENT_ADDRESSES as usize * 60;
 
 fn both(rig: &Rig) -> [Node; 2] {
@@ -97,7 +99,7 @@ fn a_takeover_waits_for_flows_and_never_for_long() {
         };
         println!("    {taken} flows known after {took:.0?}, the address waited for {waited:.0?}");
         assert_eq!(taken, flows.len(), "those that nobody waited for are made too");
-        assert!(waited < FLOWS_PATIENCE + Duration::from_millis(100), "{waited:?}");
+        assert!(waited < FLOWS_PATIENCE + SLACK, "{waited:?}");
         let listed = rig.on(SECOND.0, || Conntrack::open().and_then(|mut it| it.list(&endpoints())));
         assert_eq!(listed.expect("a list").len(), flows.len());
     });
