@@ -123,6 +123,20 @@ pub struct PeerStatus {
     pub told: Option<PeerView>,
     /// How the peer differs from this node though it should not, one sentence each.
     pub drift: Vec<String>,
+    /// How far the connections that the kernels forward are the same on both; `null` where none are.
+    pub flows: Option<PeerFlowStatus>,
+}
+
+/// Connections in the kernel that a peer and this node tell each other of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerFlowStatus {
+    /// Established connections of the peer that are kept here, for when this node takes over.
+    pub kept: usize,
+    /// How old its latest word about them is; `null` if it never said one.
+    #[serde(with = "optional_seconds")]
+    pub age: Option<Duration>,
+    /// Established connections of this node that the peer knows.
+    pub told: usize,
 }
 
 /// What another balancer tells of itself.

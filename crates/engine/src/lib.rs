@@ -10,6 +10,7 @@ pub mod config;
 pub mod endpoints;
 pub mod engine;
 pub mod event;
+pub mod flows;
 pub mod forwarding;
 pub mod health;
 mod jitter;

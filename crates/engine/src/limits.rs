@@ -172,3 +172,31 @@ pub const ROUTING_PER_ROUTER: usize = 255;
 
 /// Steps of one check: each may cost a connection or a round trip.
 pub const CHECK_STEPS: usize = 256;
+
+/// Flows of one node that its peers are told of, and that this node keeps of one peer: tens of megabytes at most, and
+/// many times what the clients of a cluster's API hold.
+pub const FLOWS: usize = 200_000;
+
+/// Flows in one message on a peer link: it fits one frame even if they have nothing in common, and a view waits for
+/// no more than one of them.
+pub const FLOWS_PER_MESSAGE: usize = 1_000;
+
+/// Changed flows that wait to be told to one peer: beyond, telling of all anew is cheaper.
+pub const FLOW_CHANGES_WAITING: usize = 50_000;
+
+/// How often peers are told of all flows anew, so that nothing that was lost stays lost.
+pub const FLOWS_TOLD_ANEW: Duration = Duration::from_secs(120);
+
+/// How often peers hear that nothing changed, so that they know how old their knowledge is.
+pub const FLOWS_WORD: Duration = Duration::from_secs(5);
+
+/// How long flows are kept of a node that does not tell of them any more while nobody has their address: far longer than
+/// a takeover takes.
+pub const FLOWS_KEPT: Duration = Duration::from_secs(600);
+
+/// The longest a takeover waits for the flows of the predecessor to be in the kernel: some 50,000 are in by then, and
+/// clients wait no longer than for one lost packet.
+pub const FLOWS_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Bytes of messages about flows that wait to be read here: ten times the flows of [`FLOWS`].
+pub const FLOW_BYTES_WAITING: usize = 16 << 20;

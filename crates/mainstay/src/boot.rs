@@ -25,8 +25,9 @@ use crate::control::{Command, CommandBox, Control, Vrrp};
 use crate::log::EventCounts;
 use crate::mailbox::{Inbox, mailbox};
 use crate::metrics::Exporter;
+use crate::nat::flow_sync::FlowSync;
 use crate::nat::{self, Nat};
-use crate::net::{Network, Orders};
+use crate::net::{Network, Orders, Usher};
 use crate::notify::Notifier;
 use crate::peer_link::PeerLinks;
 use crate::proxy::{Listeners, Proxy};
@@ -152,11 +153,10 @@ fn make_control(
     let seed = now.as_nanos() ^ u64::from(std::process::id()).rotate_left(32);
     let options = PeerOptions { link: !peers.no_peer_link, follow_health: !peers.no_health_priority };
     let engine = Engine::with_peers(Arc::clone(plan), options, seed, now);
-    let post = mailbox.clone();
-    let report = Arc::new(move |input| post.post(Command::Peer(input)));
     let linked = options.link && !plan.routers.is_empty();
-    let peer_links =
-        linked.then(|| PeerLinks::new(runtime.handle().clone(), plan, peers.peer_link_port, report));
+    let forwarding = engine.forwarding().filter(|_| linked);
+    let flows = forwarding.map(|forwarding| start_flow_sync(&forwarding, mailbox)).transpose()?;
+    let peer_links = linked.then(|| make_peer_links(plan, runtime, peers, mailbox, flows.as_ref()));
     let start = || start_proxy(listeners, &engine, mailbox);
     let proxy = (!plan.frontends.is_empty()).then(start).transpose()?;
     let nat = engine.forwarding().map(|forwarding| start_nat(&forwarding, engine.serving(), mailbox));
@@ -166,7 +166,8 @@ fn make_control(
     let report =
         Arc::new(move |script, run, outcome| post.post(Command::ScriptFinished { script, run, outcome }));
     let scripts = Scripts::new(runtime.handle().clone(), plan, probe.as_ref(), report)?;
-    let vrrp = if plan.routers.is_empty() { None } else { Some(make_vrrp(plan, mailbox, memory)?) };
+    let vrrp =
+        if plan.routers.is_empty() { None } else { Some(make_vrrp(plan, mailbox, flows.as_ref(), memory)?) };
     let post = mailbox.clone();
     let report = Arc::new(move |what, reason| post.post(Command::NotifyFailed { what, reason }));
     let notifier = Notifier::start(runtime.handle().clone(), plan, report)?;
@@ -222,11 +223,37 @@ fn start_nat(
     Ok(nat)
 }
 
-fn make_vrrp(plan: &Plan, mailbox: &CommandBox, memory: Result<(), String>) -> Result<Vrrp, String> {
+fn make_peer_links(
+    plan: &Plan,
+    runtime: &Runtime,
+    peers: &PeerArgs,
+    mailbox: &CommandBox,
+    flows: Option<&FlowSync>,
+) -> PeerLinks {
+    let (post, port) = (mailbox.clone(), peers.peer_link_port);
+    let report = Arc::new(move |input| post.post(Command::Peer(input)));
+    PeerLinks::new(runtime.handle().clone(), plan, port, report, flows.map(FlowSync::link_report))
+}
+
+/// Keeps the connections that the kernel forwards the same on all linked balancers.
+fn start_flow_sync(forwarding: &KernelForwarding, mailbox: &CommandBox) -> Result<FlowSync, String> {
+    let post = mailbox.clone();
+    let endpoints = forwarding.endpoints.iter().map(|own| own.address);
+    FlowSync::start(endpoints, move |input| post.post(Command::Peer(input)))
+        .map_err(|error| format!("cannot ask the kernel about its connections: {error}"))
+}
+
+fn make_vrrp(
+    plan: &Plan,
+    mailbox: &CommandBox,
+    flows: Option<&FlowSync>,
+    memory: Result<(), String>,
+) -> Result<Vrrp, String> {
     let network = Network::open(plan).map_err(|error| format!("cannot open a netlink socket: {error}"))?;
     let adverts = network.adverts();
     let (post, priority) = (mailbox.clone(), plan.realtime_priority);
-    let orders = Orders::start(network, priority, move |report| post.post(Command::Network(report)))
+    let usher = flows.map_or_else(|| Box::new(|_| ()) as Usher, FlowSync::usher);
+    let orders = Orders::start(network, priority, usher, move |report| post.post(Command::Network(report)))
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     Ok(Vrrp { adverts, orders, priority, memory })
 }

@@ -78,8 +78,8 @@ const DIRECTIONS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "crates/mainstay/src/nat",
-        &["crate::net", "crate::control", "crate::proxy", "crate::checks", "crate::lab"],
-        "rules are text for the kernel, and decide nothing",
+        &["crate::control", "crate::proxy", "crate::checks", "crate::lab"],
+        "what is asked of the kernel is decided elsewhere",
     ),
     (
         "crates/mainstay/src/proxy",

@@ -61,6 +61,22 @@ pub enum PeersEvent {
         /// The kernel's reason.
         reason: String,
     },
+    /// This node takes an address over, with the connections that its kernel forwards.
+    FlowsTaken {
+        /// The address.
+        address: IpAddr,
+        /// Connections that go on here.
+        taken: usize,
+        /// Connections that the kernel refused.
+        refused: usize,
+        /// How long it took, in seconds.
+        took: f64,
+    },
+    /// Connections that kernels forward are not the same on all balancers; it is tried again.
+    FlowsFailed {
+        /// Why.
+        reason: String,
+    },
     /// A bound was hit.
     PeerLinkBound {
         /// Which, with its number, as a phrase.
@@ -73,11 +89,14 @@ impl PeersEvent {
     pub fn severity(&self) -> Severity {
         match self {
             Self::NoPeerLink { .. } | Self::PeerLinkUp { .. } | Self::PeerDriftEnded { .. } => Severity::Info,
+            Self::FlowsTaken { refused: 0, .. } => Severity::Info,
             Self::PeerLinkDown { .. }
             | Self::PeerGone { .. }
             | Self::PeerKeyMismatch { .. }
             | Self::PeerDrift { .. }
             | Self::PeerLinkNotListening { .. }
+            | Self::FlowsTaken { .. }
+            | Self::FlowsFailed { .. }
             | Self::PeerLinkBound { .. } => Severity::Warning,
         }
     }
@@ -106,6 +125,17 @@ impl fmt::Display for PeersEvent {
             Self::PeerDriftEnded { peer } => write!(f, "{peer} does not differ from this node any more"),
             Self::PeerLinkNotListening { address, reason } => {
                 write!(f, "links of peers cannot be accepted on {address}: {reason}")
+            }
+            Self::FlowsTaken { address, taken, refused, took } => {
+                let took = took * 1000.0;
+                write!(
+                    f,
+                    "{taken} connections to {address} go on here, known to the kernel after {took:.0} ms"
+                )?;
+                if *refused > 0 { write!(f, "; it refused {refused}") } else { Ok(()) }
+            }
+            Self::FlowsFailed { reason } => {
+                write!(f, "connections in the kernel may not survive the next takeover: {reason}")
             }
             Self::PeerLinkBound { bound } => write!(f, "the peer link reached a bound: {bound}"),
         }

@@ -25,6 +25,7 @@ use self::reach::{OwnReach, Patience, Reach};
 use self::view::View;
 use crate::engine::{Output, Share, Whereabouts};
 use crate::event::Event;
+use crate::flows::PeerFlows;
 use crate::jitter::Jitter;
 use crate::limits::COMPLAINT_AGAIN;
 use crate::plan::{Delivery, Plan, RouterId};
@@ -116,6 +117,21 @@ pub enum PeerInput {
     },
     /// A bound of the shell was hit; the phrase names it.
     Bound(String),
+    /// How far the flows of this node and its peers are the same, one for each peer that has any.
+    Flows(Vec<PeerFlows>),
+    /// Flows of an address that this node takes over are in the kernel, as far as it let them.
+    FlowsTaken {
+        /// The address.
+        address: IpAddr,
+        /// Flows that are in.
+        taken: usize,
+        /// Flows that are not.
+        refused: usize,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Flows are not known or cannot be put into the kernel; a phrase.
+    FlowsFailed(String),
     /// An address of [`PeerOutput::Listen`] cannot be listened on.
     NotListening {
         /// The address.
@@ -188,6 +204,8 @@ pub struct Peers {
     stranger: Option<(IpAddr, Instant)>,
     /// Whether [`LINKS`] or [`LEARNED_LINKS`] was said to be hit.
     bound_said: bool,
+    /// What is known of flows, and since when.
+    flows: (Vec<PeerFlows>, Instant),
     jitter: Jitter,
     gone: VecDeque<Gone>,
     outputs: VecDeque<Output>,
@@ -210,6 +228,7 @@ impl Peers {
             view_due: now,
             stranger: None,
             bound_said: false,
+            flows: (Vec::new(), now),
             jitter: Jitter::new(seed, DIAL_SPREAD),
             gone: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -265,6 +284,12 @@ impl Peers {
             PeerInput::Accepted { peer, local, router } => self.handle_accepted(peer, local, router, now),
             PeerInput::Stranger { peer } => self.handle_stranger(peer, now),
             PeerInput::Bound(bound) => self.say(PeersEvent::PeerLinkBound { bound }),
+            PeerInput::Flows(flows) => self.flows = (flows, now),
+            PeerInput::FlowsTaken { address, taken, refused, took } => {
+                let took = took.as_secs_f64();
+                self.say(PeersEvent::FlowsTaken { address, taken, refused, took });
+            }
+            PeerInput::FlowsFailed(reason) => self.say(PeersEvent::FlowsFailed { reason }),
             PeerInput::NotListening { address, reason } => {
                 self.listen_again = Some(now + LISTEN_AGAIN);
                 self.say(PeersEvent::PeerLinkNotListening { address, reason });

@@ -1,8 +1,10 @@
 //! How peers and their links explain themselves.
 
+use std::net::IpAddr;
+
 use super::event::KEY_ADVICE;
 use super::{LinkEnd, Peers};
-use crate::admin::{PeerStatus, PeerView};
+use crate::admin::{PeerFlowStatus, PeerStatus, PeerView};
 use crate::time::Instant;
 
 /// Why a router has no link.
@@ -32,8 +34,16 @@ impl Peers {
                     clock_ahead_ms: told.clock_ahead_ms,
                 }),
                 drift: link.told.as_ref().map(|told| told.drift.clone()).unwrap_or_default(),
+                flows: self.flow_status(link.peer, now),
             })
             .collect()
+    }
+
+    fn flow_status(&self, peer: IpAddr, now: Instant) -> Option<PeerFlowStatus> {
+        let (flows, at) = &self.flows;
+        let flows = flows.iter().find(|flows| flows.peer == peer)?;
+        let age = flows.age.map(|age| age + now.since(*at));
+        Some(PeerFlowStatus { kept: flows.kept, age, told: flows.told })
     }
 
     /// Why there are no links, one sentence each.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mainstay_engine::engine::InterfaceState;
+use mainstay_engine::event::Severity;
+use mainstay_engine::flows::PeerFlows;
 use mainstay_engine::health::check::{CheckStatus, Verdict};
 use mainstay_engine::peers::event::PeersEvent;
 use mainstay_engine::peers::view::View;
@@ -90,6 +92,35 @@ fn a_peer_that_closes_its_link_refuses_a_new_one_and_does_not_answer_is_replaced
         "{}",
         bench.reason()
     );
+}
+
+#[test]
+fn how_far_flows_are_the_same_is_seen_and_what_becomes_of_them_is_said() {
+    let mut bench = follower(router(100));
+    assert_eq!(bench.engine.status(bench.now).peers[0].flows, None, "the kernel forwards nothing");
+    let age = Some(Duration::from_millis(500));
+    let flows = |peer| PeerFlows { peer, kept: 540, age, told: 7 };
+    bench.handle(Input::Peer(PeerInput::Flows(vec![flows(OWN), flows(HIGHER)])));
+    bench.pass(SECOND);
+    let known = bench.engine.status(bench.now).peers[0].flows.clone().expect("it told of some");
+    assert_eq!((known.kept, known.age, known.told), (540, Some(Duration::from_millis(1500)), 7));
+    bench.take();
+    let (address, took) = (HIGHER, Duration::from_millis(4));
+    bench.handle(Input::Peer(PeerInput::FlowsTaken { address, taken: 540, refused: 0, took }));
+    bench.handle(Input::Peer(PeerInput::FlowsTaken { address, taken: 539, refused: 1, took }));
+    bench.handle(Input::Peer(PeerInput::FlowsFailed("no memory".to_owned())));
+    let outputs = bench.take();
+    let said: Vec<_> =
+        peer_events(&outputs).iter().map(|event| (event.severity(), event.to_string())).collect();
+    let sentences = [
+        (Severity::Info, "540 connections to 10.0.0.9 go on here, known to the kernel after 4 ms"),
+        (
+            Severity::Warning,
+            "539 connections to 10.0.0.9 go on here, known to the kernel after 4 ms; it refused 1",
+        ),
+        (Severity::Warning, "connections in the kernel may not survive the next takeover: no memory"),
+    ];
+    assert_eq!(said, sentences.map(|(severity, sentence)| (severity, sentence.to_owned())));
 }
 
 /// The group decides when its members are active, so the question only says that this one could take over.

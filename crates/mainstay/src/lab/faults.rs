@@ -14,6 +14,8 @@ use super::time::pause_until;
 /// Connections held during a fault. The recipe has 60 slots on three servers; with one server gone the probes and
 /// these still fit into what is left.
 const HELD: usize = 30;
+/// How long they are held before it: one that has just begun is what the probes are for.
+const HELD_BEFORE: Duration = Duration::from_secs(1);
 /// New connections must succeed this long before a fault counts as healed.
 const STABLE: Duration = Duration::from_millis(1500);
 /// A fault that is not healed by then is reported as such.
@@ -188,6 +190,7 @@ impl Fault {
             self.wait_prepared(cluster)?;
         }
         let held = cluster.clients.hold(HELD)?;
+        pause_until(Instant::now() + HELD_BEFORE);
         say("breaking it");
         let observed = self.observe(cluster, held, &mut say)?;
         let line = scoreboard::judge(self, &observed);

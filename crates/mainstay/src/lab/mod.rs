@@ -57,7 +57,7 @@ pub struct LabArgs {
     /// What the other balancer runs.
     #[arg(long, value_name = "KIND", default_value = "mainstay")]
     lb2: Kind,
-    /// Try the same faults on HAProxy and Keepalived too, when they are installed.
+    /// Try the same faults with connections that the kernel forwards, and on HAProxy and Keepalived, when they are installed.
     #[arg(long)]
     compare: bool,
     /// How fast a dead balancer is noticed: `recipe` is VRRP version 2 with an advert each second, `fast` is version
@@ -131,6 +131,8 @@ fn inside(args: &LabArgs) -> Result<()> {
     let started = Instant::now();
     let mut boards = vec![run(&options, &faults, args.repeat, started)?];
     if args.compare {
+        let nat = Options { lb1: Kind::Nat, lb2: Kind::Nat, ..options.clone() };
+        boards.push(run(&nat, &faults, args.repeat, started)?);
         if enter::has("haproxy") && enter::has("keepalived") {
             let pair = Options { lb1: Kind::Pair, lb2: Kind::Pair, ..options };
             boards.push(run(&pair, &faults, args.repeat, started)?);

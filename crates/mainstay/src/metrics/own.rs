@@ -250,6 +250,28 @@ fn peers(text: &mut Exposition, status: &Status) {
         "In how many ways a linked balancer differs though it should not.",
         drift,
     );
+    let flows = || {
+        let known = status.peers.iter().filter_map(|peer| Some((peer, peer.flows.as_ref()?)));
+        known.map(|(peer, flows)| (peer.address.as_str(), flows))
+    };
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let counts = flows().flat_map(|(peer, flows)| {
+        [("kept", flows.kept), ("told", flows.told)]
+            .map(|(word, number)| (vec![("peer", peer), ("direction", word)], count(number)))
+    });
+    text.family(
+        "mainstay_peer_flows",
+        Kind::Gauge,
+        "Connections in the kernel that another balancer has and that are kept here, or that it was told of.",
+        counts,
+    );
+    let ages = flows().filter_map(|(peer, flows)| Some((vec![("peer", peer)], flows.age?)));
+    text.family(
+        "mainstay_peer_flows_age_seconds",
+        Kind::Gauge,
+        "How old the latest word of another balancer about its connections is.",
+        ages,
+    );
 }
 
 fn pools(text: &mut Exposition, status: &Status) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mainstay_engine::Engine;
 use mainstay_engine::admin::{
-    DifferenceStatus, EventStatus, FileStatus, GroupStatus, PeerStatus, ProcessStatus, RefusedStatus,
-    ScriptStatus, TimingStatus,
+    DifferenceStatus, EventStatus, FileStatus, GroupStatus, PeerFlowStatus, PeerStatus, ProcessStatus,
+    RefusedStatus, ScriptStatus, TimingStatus,
 };
 use mainstay_engine::config::source::Sources;
 use mainstay_engine::config::{self, Surroundings};
@@ -85,6 +85,7 @@ fn status() -> Status {
         since,
         told: None,
         drift: vec!["192.0.2.9 has another clock".to_owned()],
+        flows: Some(PeerFlowStatus { kept: 540, age: Some(since), told: 12 }),
     }];
     status.events = vec![EventStatus { event: name, severity: "info".to_owned(), count: 7 }];
     // No file can have such a name; the format could hold it.

@@ -1,11 +1,12 @@
 //! Kernel forwarding: has the kernel forward what the engine wants, and reads what it counted.
 //!
 //! Owns [`Nat`] and its thread: `nft` takes milliseconds, and the kernel may make it wait for longer, which is nothing for the control
-//! thread. `ruleset` is the text of the rules, `host` what a machine has to have, `counters` what the kernel counts, `flows` how
-//! it forgets flows.
+//! thread. `ruleset` is the text of the rules, `host` what a machine has to have, `counters` what the kernel counts, `conntrack` speaks
+//! of its connections, and `flow_sync` keeps those of all balancers the same.
 
+pub mod conntrack;
 mod counters;
-mod flows;
+pub mod flow_sync;
 pub mod host;
 pub mod ruleset;
 
@@ -24,6 +25,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::mailbox::{Inbox, Mailbox, mailbox};
 use crate::{clock, nft};
 
+use conntrack::Conntrack;
 use counters::Counters;
 use ruleset::{Ruleset, TABLE};
 
@@ -78,9 +80,22 @@ impl Nat {
         let (end, ended) = channel();
         let state: State = Arc::new(Mutex::new(Ok(())));
         let (shown, counters) = (Arc::clone(&state), Counters::default());
+        let conntrack = Conntrack::open()
+            .map_err(|error| format!("cannot ask the kernel about its connections: {error}"))?;
         let run = move || {
             let (installed, complaint) = (true, None);
-            Worker { inbox, rules, installed, serving, counters, complaint, state: shown, report }.run();
+            let worker = Worker {
+                inbox,
+                rules,
+                installed,
+                serving,
+                counters,
+                conntrack,
+                complaint,
+                state: shown,
+                report,
+            };
+            worker.run();
             // Nobody waits any more if it took too long.
             let _ = end.send(());
         };
@@ -125,6 +140,7 @@ struct Worker<R> {
     counters: Counters,
     /// Why they cannot be read, as it was last said.
     complaint: Option<String>,
+    conntrack: Conntrack,
     state: State,
     report: R,
 }
@@ -141,7 +157,7 @@ impl<R: Fn(Result<(), String>)> Worker<R> {
                         self.serving = serving;
                         self.change(Ruleset::new(&forwarding));
                     }
-                    Letter::DeleteFlows(endpoints, server) => flows::delete(&endpoints, server),
+                    Letter::DeleteFlows(endpoints, server) => self.delete_flows(endpoints, server),
                     Letter::End => return self.close(),
                 }
             }
@@ -166,6 +182,15 @@ impl<R: Fn(Result<(), String>)> Worker<R> {
         self.installed = result.is_ok();
         self.rules = rules;
         self.tell(result);
+    }
+
+    /// What the clients of a server send next finds no flow, and another server, which resets it.
+    fn delete_flows(&mut self, endpoints: Vec<SocketAddr>, server: SocketAddr) {
+        match self.conntrack.delete_flows(&endpoints.into_iter().collect(), server) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("ended {count} connections of {server}, which is down"),
+            Err(error) => tracing::error!("cannot end the connections of {server}, which is down: {error}"),
+        }
     }
 
     /// Reads what the kernel counted, which also shows whether the table is still there.

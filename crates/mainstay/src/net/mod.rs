@@ -39,7 +39,8 @@ use self::virtual_mac::VirtualInterface;
 use self::vrrp_socket::VrrpSocket;
 
 pub use self::adverts::Adverts;
-pub use self::orders::{Order, Orders, Report, THREAD as ORDERS_THREAD};
+pub use self::orders::{Move, Order, Orders, Report, THREAD as ORDERS_THREAD, Usher};
+pub(crate) use self::wire::Messages;
 
 /// Metric of the routes to the networks of addresses with a virtual MAC address: far behind those of the interface
 /// below, so that the host's own packets go on leaving there.
@@ -170,6 +171,12 @@ impl Network {
         self.netlink.install(link.index, address, lifetime, metric)?;
         interface.installed.insert(address.address);
         Ok(())
+    }
+
+    /// Whether an address was put on its interface, and is not known to be gone.
+    pub fn has(&self, address: &VirtualAddress) -> bool {
+        let interface = self.interfaces.get(&address.interface);
+        interface.is_some_and(|interface| interface.installed.contains(&address.address))
     }
 
     /// Takes an address off its interface. Returns whether it was there.

@@ -72,6 +72,18 @@ pub enum Order {
     },
 }
 
+/// What happens to an address on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// It is about to be put on an interface. Its installation waits for whoever is told.
+    Comes(IpAddr),
+    /// It was taken off.
+    Went(IpAddr),
+}
+
+/// Who is told of it, on the thread itself.
+pub type Usher = Box<dyn FnMut(Move) + Send>;
+
 /// What the thread has to say.
 #[derive(Debug)]
 pub enum Report {
@@ -139,13 +151,15 @@ enum Letter {
 
 impl Orders {
     /// Starts the thread, which looks at the interfaces at once and tells `report` what it finds, also later. It runs with
-    /// the real-time `priority`, if there is one and that is permitted.
+    /// the real-time `priority`, if there is one and that is permitted. `usher` is told of every address that comes or goes,
+    /// in time.
     ///
     /// # Errors
     /// There is no thread or event descriptor to be had.
     pub fn start(
         network: Network,
         priority: Option<u8>,
+        usher: Usher,
         report: impl Fn(Report) + Send + 'static,
     ) -> io::Result<Self> {
         let (letters, inbox) = mailbox()?;
@@ -157,7 +171,7 @@ impl Orders {
                 // The control thread says what is missing.
                 let _ = realtime::enter(priority);
             }
-            Worker { network, inbox, done: counter, report }.run();
+            Worker { network, inbox, done: counter, usher, report }.run();
             // Nobody waits any more if it took too long.
             let _ = end.send(());
         })?;
@@ -231,6 +245,7 @@ struct Worker<R> {
     network: Network,
     inbox: Inbox<Letter>,
     done: Arc<AtomicU64>,
+    usher: Usher,
     report: R,
 }
 
@@ -263,6 +278,9 @@ impl<R: Fn(Report)> Worker<R> {
     }
 
     fn install(&mut self, address: VirtualAddress, lifetime: Option<Duration>) {
+        if !self.network.has(&address) {
+            (self.usher)(Move::Comes(address.address));
+        }
         if let Err(error) = self.network.install(&address, lifetime) {
             (self.report)(Report::InstallFailed { address, reason: error.to_string() });
         }
@@ -288,6 +306,7 @@ impl<R: Fn(Report)> Worker<R> {
                 if let Err(error) = self.network.remove(&address) {
                     tracing::error!("cannot remove {} from {}: {error}", address.address, address.interface);
                 }
+                (self.usher)(Move::Went(address.address));
             }
             Order::RemoveRouting { entry } => {
                 if let Err(error) = self.network.remove_routing(&entry) {

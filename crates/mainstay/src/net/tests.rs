@@ -422,7 +422,8 @@ fn orders(priority: Option<u8>, slow: &str) -> (Orders, Receiver<Report>) {
     }
     let network = Network::open(&plan("lan0")).unwrap();
     let (sender, receiver) = channel();
-    let orders = Orders::start(network, priority, move |report| drop(sender.send(report))).unwrap();
+    let orders =
+        Orders::start(network, priority, Box::new(|_| ()), move |report| drop(sender.send(report))).unwrap();
     (orders, receiver)
 }
 
@@ -450,6 +451,39 @@ fn orders_are_carried_out_in_order_and_nobody_waits_for_them() {
         orders.order(Order::Remove { address: address() });
         drop(orders);
         assert!(!ip("address show dev lan0").contains("10.9.0.100"), "the last order is carried out too");
+    });
+}
+
+#[test]
+fn an_address_waits_for_the_usher_whenever_it_comes() {
+    in_namespace("an_address_waits_for_the_usher_whenever_it_comes", || {
+        let network = Network::open(&plan("lan0")).unwrap();
+        let (sender, moves) = channel();
+        let usher = move |what| {
+            // What is seen here is how it was before.
+            let is_there = ip("address show dev lan0").contains("10.9.0.100");
+            sender.send((what, is_there)).unwrap();
+        };
+        let mut orders = Orders::start(network, None, Box::new(usher), |_| ()).unwrap();
+        let own = address().address;
+        let comes = (Move::Comes(own), false);
+        orders.install(&address(), None, at(0)).unwrap();
+        assert_eq!(moves.recv_timeout(PATIENCE), Ok(comes));
+        let deadline = Instant::now() + PATIENCE;
+        while !ip("address show dev lan0").contains("10.9.0.100") {
+            assert!(Instant::now() < deadline, "it never came");
+        }
+        // A renewal is no news; that somebody took it away is.
+        orders.install(&address(), None, at(1)).unwrap();
+        orders.order(Order::Announce { interface: "lan0".to_owned(), address: own });
+        ip("address del 10.9.0.100/24 dev lan0");
+        let returned = std::iter::repeat_with(|| {
+            orders.install(&address(), None, at(2)).unwrap();
+            moves.recv_timeout(Duration::from_millis(10))
+        });
+        assert_eq!(returned.take(1000).find_map(Result::ok), Some(comes));
+        orders.order(Order::Remove { address: address() });
+        assert_eq!(moves.recv_timeout(PATIENCE), Ok((Move::Went(own), false)));
     });
 }
 

@@ -32,13 +32,13 @@ const NESTED: u16 = 0x8000;
 const ALIGNMENT: usize = 4;
 
 /// The messages of one datagram, up to the first broken one.
-pub(super) struct Messages<'a> {
+pub(crate) struct Messages<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Messages<'a> {
     /// Of `datagram`.
-    pub(super) fn new(datagram: &'a [u8]) -> Self {
+    pub(crate) fn new(datagram: &'a [u8]) -> Self {
         Self { rest: datagram }
     }
 }

@@ -2,17 +2,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use mainstay_engine::flows::PeerKey;
 use mainstay_engine::peers::view::View;
 use mainstay_engine::peers::{ListenAddress, PeerInput};
 use mainstay_engine::plan::RouterId;
 use nix::unistd::gethostname;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::channel::{Channel, Failure, Key};
+use super::flows::{self, FlowReport};
 use super::{ACCEPTED, HANDSHAKE_PATIENCE, HANDSHAKES, Quiet, Report, message, socket};
 use crate::clock;
 
@@ -27,6 +30,9 @@ pub(super) struct Door {
     pub(super) handshakes: Arc<Semaphore>,
     pub(super) places: Arc<Semaphore>,
     pub(super) report: Report,
+    pub(super) flows: Option<FlowReport>,
+    /// The name of the next peer that is told of flows.
+    pub(super) next: AtomicU64,
     pub(super) quiet: Quiet,
 }
 
@@ -63,7 +69,7 @@ impl Door {
         if socket::prepare(&stream).is_err() {
             return;
         }
-        let (mut channel, router) =
+        let (mut channel, router, wish) =
             match timeout(HANDSHAKE_PATIENCE, Channel::respond(stream, &self.keys)).await {
                 Ok(Ok(proved)) => proved,
                 Ok(Err(Failure::Key)) if self.quiet.may_speak() => {
@@ -76,21 +82,31 @@ impl Door {
             return self.say_bound(&format!("{ACCEPTED} accepted links"));
         };
         (self.report)(PeerInput::Accepted { peer: peer.ip(), local: at.address, router });
-        self.tell(&mut channel).await;
+        let key = PeerKey(self.next.fetch_add(1, Ordering::Relaxed));
+        let messages = flows::messages(&wish, self.flows.as_ref(), key, peer.ip());
+        self.tell(&mut channel, messages).await;
     }
 
-    /// Tells of this node, now and whenever the engine has something new, until the peer hangs up.
-    async fn tell(&self, channel: &mut Channel<TcpStream>) {
+    /// Tells of this node, now and whenever the engine has something new, until the peer hangs up. Views go first, and wait
+    /// for one message about flows at most.
+    async fn tell(&self, channel: &mut Channel<TcpStream>, mut flows: Option<mpsc::Receiver<Vec<u8>>>) {
         let host = gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut views = self.views.clone();
         views.mark_changed();
         loop {
-            tokio::select! {
+            let message = tokio::select! {
+                biased;
                 () = channel.ended() => return,
-                changed = views.changed() => if changed.is_err() { return },
-            }
-            let view = Arc::clone(&views.borrow_and_update());
-            let sent = match message::encode(&view, &host, clock::wall_ms()) {
+                changed = views.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let view = Arc::clone(&views.borrow_and_update());
+                    message::encode(&view, &host, clock::wall_ms())
+                }
+                Some(message) = flows::next(&mut flows) => Ok(message),
+            };
+            let sent = match message {
                 Ok(message) => channel.send(&message).await,
                 Err(reason) => {
                     tracing::error!("cannot tell peers of this node: {reason}");

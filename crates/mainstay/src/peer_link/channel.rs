@@ -87,8 +87,8 @@ pub(super) struct Channel<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
-    /// The side that dialled.
-    pub(super) async fn initiate(mut stream: S, key: &Key) -> Result<Self, Failure> {
+    /// The side that dialled, and what it wants. The other side may be too old to care.
+    pub(super) async fn initiate(mut stream: S, key: &Key, wish: &[u8]) -> Result<Self, Failure> {
         let mut handshake = key.builder()?.build_initiator()?;
         let hello = say(&mut handshake)?;
         write_frame(&mut stream, &hello).await?;
@@ -97,15 +97,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             return Err(Failure::Key);
         }
         let mut channel = Self { stream, noise: handshake.into_transport_mode()? };
-        channel.send(&[]).await?;
+        channel.send(wish).await?;
         Ok(channel)
     }
 
-    /// The side that was dialled, with the first of `keys` that fits and its name.
+    /// The side that was dialled, with the name of the first of `keys` that fits, and what the other side wants.
     pub(super) async fn respond(
         mut stream: S,
         keys: &[(RouterId, Key)],
-    ) -> Result<(Self, RouterId), Failure> {
+    ) -> Result<(Self, RouterId, Vec<u8>), Failure> {
         let hello = read_frame(&mut stream, HANDSHAKE_BYTES).await?;
         let mut fitting = None;
         for (name, key) in keys {
@@ -122,8 +122,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         let answer = say(&mut handshake)?;
         write_frame(&mut stream, &answer).await?;
         let mut channel = Self { stream, noise: handshake.into_transport_mode()? };
-        channel.receive().await?;
-        Ok((channel, name))
+        let wish = channel.receive().await?;
+        Ok((channel, name, wish))
     }
 
     /// Sends one message.

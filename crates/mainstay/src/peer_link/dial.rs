@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::channel::{Channel, Failure, Key};
+use super::flows::{self, Ear, FlowReport};
 use super::{HANDSHAKE_PATIENCE, Report, message, socket};
 use crate::clock;
 
@@ -29,6 +30,7 @@ pub(super) async fn dial(
     port: u16,
     key: &Key,
     report: &Report,
+    flows: Option<&FlowReport>,
 ) -> LinkEnd {
     let stream = match timeout(CONNECT_PATIENCE, connect(peer, source, port)).await {
         Ok(Ok(stream)) => stream,
@@ -36,7 +38,8 @@ pub(super) async fn dial(
         Ok(Err(error)) => return LinkEnd::Other(format!("it cannot be dialled: {error}")),
         Err(_) => return LinkEnd::Other("nothing answers on its port".to_owned()),
     };
-    let mut channel = match timeout(HANDSHAKE_PATIENCE, Channel::initiate(stream, key)).await {
+    let initiated = Channel::initiate(stream, key, flows::wish(flows));
+    let mut channel = match timeout(HANDSHAKE_PATIENCE, initiated).await {
         Ok(Ok(channel)) => channel,
         Ok(Err(Failure::Closed)) => return LinkEnd::ClosedEarly,
         Ok(Err(Failure::Key)) => return LinkEnd::KeyRefused,
@@ -44,14 +47,18 @@ pub(super) async fn dial(
         Err(_) => return LinkEnd::Other("it does not prove that it has the key".to_owned()),
     };
     report(PeerInput::Opened { link });
+    let mut ear = Ear::new(flows, link, peer);
     loop {
-        let message = match timeout(SILENCE, channel.receive()).await {
+        let mut message = match timeout(SILENCE, channel.receive()).await {
             Ok(Ok(message)) => message,
             Ok(Err(Failure::Closed)) => return LinkEnd::Closed,
             Ok(Err(Failure::Key)) => return LinkEnd::KeyRefused,
             Ok(Err(Failure::Other(how))) => return LinkEnd::Other(how),
             Err(_) => return LinkEnd::Other(format!("it said nothing for {} s", SILENCE.as_secs())),
         };
+        if ear.hears(&mut message) {
+            continue;
+        }
         let came = Instant::now();
         match message::decode(&message) {
             Ok(view) => {

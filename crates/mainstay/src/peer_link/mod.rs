@@ -1,17 +1,19 @@
 //! The links to other balancers: dials, accepts, encrypts, and says how each link ended.
 //!
 //! Owns [`PeerLinks`]. It decides nothing: whom to dial and what an end means is the engine's business. `channel` is the
-//! encrypted connection, `dial` and `accept` are its two ends, `message` is what is said on it, `socket` what is asked of
-//! the kernel. Everything runs on the services' threads, so that nothing here delays an advert.
+//! encrypted connection, `dial` and `accept` are its two ends, `message` and `flows` are what is said on it, `socket` what is
+//! asked of the kernel. Everything runs on the services' threads, so that nothing here delays an advert.
 
 mod accept;
 mod channel;
 mod dial;
+pub mod flows;
 pub mod message;
 mod socket;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ use tokio::task::AbortHandle;
 
 use self::accept::Door;
 use self::channel::Key;
+use self::flows::FlowReport;
 
 /// The port that daemons listen on for each other. Not registered with IANA; 112 is VRRP's protocol number.
 pub const DEFAULT_PORT: u16 = 5112;
@@ -53,11 +56,13 @@ pub struct PeerLinks {
     view: watch::Sender<Arc<View>>,
     listeners: BTreeMap<ListenAddress, AbortHandle>,
     report: Report,
+    flows: Option<FlowReport>,
 }
 
 impl PeerLinks {
-    /// No link yet; [`PeerLinks::carry_out`] makes them on `port`.
-    pub fn new(runtime: Handle, plan: &Plan, port: u16, report: Report) -> Self {
+    /// No link yet; [`PeerLinks::carry_out`] makes them on `port`. With `flows`, peers are told of flows and asked for
+    /// theirs.
+    pub fn new(runtime: Handle, plan: &Plan, port: u16, report: Report, flows: Option<FlowReport>) -> Self {
         let secrets = plan.routers.iter().map(|router| router.link_secret.as_ref());
         let keys: BTreeMap<_, _> = (0..)
             .map(RouterId)
@@ -74,9 +79,12 @@ impl PeerLinks {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             places: Arc::new(Semaphore::new(ACCEPTED)),
             report: Arc::clone(&report),
+            flows: flows.clone(),
+            next: AtomicU64::default(),
             quiet: Quiet::default(),
         };
-        Self { runtime, port, keys, door: Arc::new(door), view, listeners: BTreeMap::new(), report }
+        let door = Arc::new(door);
+        Self { runtime, port, keys, door, view, listeners: BTreeMap::new(), report, flows }
     }
 
     /// Does what the engine wants, without waiting for it.
@@ -100,9 +108,9 @@ impl PeerLinks {
             }
             PeerOutput::Dial { link, peer, source, router } => {
                 let Some(key) = self.keys.get(&router).cloned() else { return };
-                let (report, port) = (Arc::clone(&self.report), self.port);
+                let (report, flows, port) = (Arc::clone(&self.report), self.flows.clone(), self.port);
                 self.runtime.spawn(async move {
-                    let end = dial::dial(link, peer, &source, port, &key, &report).await;
+                    let end = dial::dial(link, peer, &source, port, &key, &report, flows.as_ref()).await;
                     report(PeerInput::Ended { link, end });
                 });
             }

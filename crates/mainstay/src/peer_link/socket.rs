@@ -16,6 +16,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_PROBES: u32 = 5;
 
+/// Bytes that may wait in the kernel to be sent: as many as one message has, so that a view waits for no more.
+const UNSENT_BYTES: u32 = 64 * 1024;
+
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
 
@@ -64,5 +67,6 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }

@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as Caller};
 use std::sync::mpsc::{Receiver, channel};
 
+use mainstay_engine::flows::PeerKey;
+use mainstay_engine::flows::wire::Message;
 use mainstay_engine::peers::view::RouterView;
 use mainstay_engine::peers::{LinkEnd, LinkId};
 use mainstay_engine::plan::LinkSecret;
@@ -13,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::runtime::Runtime;
 
 use super::channel::{Channel, FRAME_BYTES, Failure};
+use super::flows::FlowNews;
 use super::*;
 
 /// Longer than anything here takes; a test that needs it fails.
@@ -36,9 +39,9 @@ fn who_has_one_of_the_keys_is_understood_and_known_by_it() {
         let (ours, theirs) = duplex(1024);
         let keys = keys(&["one", "two", "three"]);
         let (dialled, accepted) =
-            tokio::join!(Channel::initiate(ours, &keys[1].1), Channel::respond(theirs, &keys));
-        let (mut dialled, (mut accepted, name)) = (dialled.ok().unwrap(), accepted.ok().unwrap());
-        assert_eq!(name, RouterId(1));
+            tokio::join!(Channel::initiate(ours, &keys[1].1, b"wish"), Channel::respond(theirs, &keys));
+        let (mut dialled, (mut accepted, name, wish)) = (dialled.ok().unwrap(), accepted.ok().unwrap());
+        assert_eq!((name, &wish[..]), (RouterId(1), &b"wish"[..]));
         let long = vec![7; message::MESSAGE_BYTES];
         let (sent, heard) = tokio::join!(accepted.send(&long), dialled.receive());
         assert!(sent.is_ok() && heard.ok() == Some(long), "as long as a message may be");
@@ -52,7 +55,7 @@ fn another_key_is_refused_and_both_sides_know_it() {
         let (ours, theirs) = duplex(1024);
         let (mine, others) = (key("password-1"), keys(&["password-2", "x"]));
         let (dialled, accepted) =
-            tokio::join!(Channel::initiate(ours, &mine), Channel::respond(theirs, &others));
+            tokio::join!(Channel::initiate(ours, &mine, &[]), Channel::respond(theirs, &others));
         assert!(matches!(dialled, Err(Failure::Key)));
         assert!(matches!(accepted, Err(Failure::Key)));
     });
@@ -63,7 +66,7 @@ fn a_recorded_call_opens_nothing() {
     runtime().block_on(async {
         let keys = keys(&["one"]);
         let (mut ours, theirs) = duplex(1024);
-        let call = Channel::initiate(theirs, &keys[0].1);
+        let call = Channel::initiate(theirs, &keys[0].1, &[]);
         let recording = async {
             let mut hello = vec![0; 50];
             ours.read_exact(&mut hello).await.unwrap();
@@ -109,7 +112,7 @@ proptest! {
                 attacker.shutdown().await.unwrap();
                 let keys = keys(&["one", "two"]);
                 let refused = if dialled {
-                    Channel::initiate(theirs, &keys[0].1).await.is_err()
+                    Channel::initiate(theirs, &keys[0].1, &[]).await.is_err()
                 } else {
                     Channel::respond(theirs, &keys).await.is_err()
                 };
@@ -161,21 +164,29 @@ fn the_largest_view_fits_one_message() {
 struct Node {
     links: PeerLinks,
     news: Receiver<PeerInput>,
+    flow_news: Receiver<FlowNews>,
     address: ListenAddress,
     _runtime: Runtime,
 }
 
 /// Distinct loopback addresses keep tests that run at once apart.
 fn node(last: u8, port: u16) -> Node {
+    node_with(last, port, false)
+}
+
+fn node_with(last: u8, port: u16, with_flows: bool) -> Node {
     let runtime = runtime();
     let (sender, news) = channel();
     let report: Report = Arc::new(move |input| drop(sender.send(input)));
-    let mut links = PeerLinks::new(runtime.handle().clone(), &Plan::default(), port, report);
+    let (sender, flow_news) = channel();
+    let flows: FlowReport = Arc::new(move |news| sender.send(news).is_ok());
+    let flows = with_flows.then_some(flows);
+    let mut links = PeerLinks::new(runtime.handle().clone(), &Plan::default(), port, report, flows);
     links.keys.insert(RouterId(0), key("one"));
     Arc::get_mut(&mut links.door).unwrap().keys = keys(&["one"]);
     let address =
         ListenAddress { address: Ipv4Addr::new(127, 0, 51, last).into(), interface: "lo".to_owned() };
-    Node { links, news, address, _runtime: runtime }
+    Node { links, news, flow_news, address, _runtime: runtime }
 }
 
 impl Node {
@@ -232,6 +243,102 @@ fn a_link_tells_of_the_peer_and_of_its_end() {
     assert_eq!(ours.outcome(), Err(LinkEnd::Closed));
     ours.dial(peer);
     assert_eq!(ours.outcome(), Err(LinkEnd::Refused));
+}
+
+/// Dials until the peer listens, and tells something.
+fn linked(ours: &mut Node, theirs: &mut Node) {
+    theirs.listen();
+    theirs.links.carry_out(PeerOutput::Tell(Arc::default()));
+    let started = Instant::now();
+    loop {
+        ours.dial(theirs.address.address);
+        match ours.outcome() {
+            Ok(_) => return,
+            Err(LinkEnd::Refused) if started.elapsed() < TIMELY => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(end) => panic!("{end:?}"),
+        }
+    }
+}
+
+#[test]
+fn flows_are_told_to_who_wants_them_between_the_views() {
+    let (mut ours, mut theirs) = (node_with(5, 15_115, true), node_with(6, 15_115, true));
+    linked(&mut ours, &mut theirs);
+    let news = theirs.flow_news.recv_timeout(TIMELY).unwrap();
+    let FlowNews::Listens { peer, messages, .. } = news else { panic!("{news:?}") };
+    assert_eq!(peer, ours.address.address);
+    let told = Message::Begin([10, 0, 0, 1].into()).encode();
+    messages.blocking_send(told.clone()).unwrap();
+    theirs.links.carry_out(PeerOutput::Tell(Arc::default()));
+    let news = ours.flow_news.recv_timeout(TIMELY).unwrap();
+    assert!(matches!(&news, FlowNews::Told { key: PeerKey(9), message, .. } if *message == told), "{news:?}");
+    assert!(ours.outcome().is_ok(), "and views go on");
+    drop(theirs);
+    let news = ours.flow_news.recv_timeout(TIMELY).unwrap();
+    assert!(matches!(news, FlowNews::Ended { key: PeerKey(9) }), "{news:?}");
+    assert_eq!(ours.outcome(), Err(LinkEnd::Closed));
+}
+
+#[test]
+fn a_flood_of_flows_does_not_hold_views_up() {
+    let (mut ours, mut theirs) = (node_with(9, 15_118, true), node_with(10, 15_118, true));
+    linked(&mut ours, &mut theirs);
+    let news = theirs.flow_news.recv_timeout(TIMELY).unwrap();
+    let FlowNews::Listens { messages, .. } = news else { panic!("{news:?}") };
+    let flood = std::thread::spawn(move || {
+        let mut message = Message::Begin([10, 0, 0, 1].into()).encode();
+        message.resize(60_000, 0);
+        while messages.blocking_send(message.clone()).is_ok() {}
+    });
+    let mut slowest = Duration::ZERO;
+    for version in 0..50 {
+        let (version, told) = (version.to_string(), Instant::now());
+        let view = View { version: version.clone(), ..View::default() };
+        theirs.links.carry_out(PeerOutput::Tell(Arc::new(view)));
+        while ours.outcome().unwrap().version != version {}
+        slowest = slowest.max(told.elapsed());
+    }
+    println!("    the slowest view took {slowest:.1?}, among {} messages", ours.flow_news.try_iter().count());
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    drop(theirs);
+    flood.join().unwrap();
+}
+
+#[test]
+fn who_does_not_know_flows_is_not_told_of_them() {
+    for (ours_knows, port) in [(true, 15_116), (false, 15_117)] {
+        let (mut ours, mut theirs) = (node_with(7, port, ours_knows), node_with(8, port, !ours_knows));
+        linked(&mut ours, &mut theirs);
+        theirs.links.carry_out(PeerOutput::Tell(Arc::default()));
+        assert!(ours.outcome().is_ok(), "views come");
+        assert!(theirs.flow_news.try_recv().is_err(), "nobody asked for flows, or nobody has any");
+    }
+}
+
+#[test]
+fn who_cannot_keep_up_makes_sense_of_what_comes_from_the_next_beginning_on() {
+    let (sender, news) = channel();
+    let room = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let has_room = Arc::clone(&room);
+    let report: FlowReport = Arc::new(move |news| {
+        let taken =
+            has_room.load(std::sync::atomic::Ordering::Relaxed) || matches!(news, FlowNews::Ended { .. });
+        taken && sender.send(news).is_ok()
+    });
+    let address = IpAddr::from([10, 0, 0, 1]);
+    let mut ear = flows::Ear::new(Some(&report), LinkId(1), address);
+    let mut hear = |message: Message| assert!(ear.hears(&mut message.encode()));
+    hear(Message::Begin(address));
+    assert!(matches!(news.try_recv(), Ok(FlowNews::Ended { .. })), "it was lost");
+    room.store(true, std::sync::atomic::Ordering::Relaxed);
+    hear(Message::Whole(address));
+    assert!(news.try_recv().is_err(), "it would be taken for all");
+    hear(Message::Begin(address));
+    hear(Message::Whole(address));
+    assert_eq!(news.try_iter().count(), 2);
+    assert!(!ear.hears(&mut b"{}".to_vec()), "a view");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use mainstay_engine::admin::{PeerStatus, PeerView};
+use mainstay_engine::admin::{PeerFlowStatus, PeerStatus, PeerView};
 use mainstay_engine::peers::view::RouterView;
 
 use super::{Mood, Paint, span};
@@ -40,6 +40,9 @@ fn render_peer(text: &mut String, peer: &PeerStatus, paint: Paint) {
         }
         line("reaches", &reaches(told));
     }
+    if let Some(flows) = &peer.flows {
+        line("flows", &flows_line(flows));
+    }
     for difference in &peer.drift {
         line("differs", &paint.paint(difference, Mood::Changing));
     }
@@ -52,6 +55,11 @@ fn words(router: &RouterView) -> String {
         format!("priority {} (configured {})", router.effective_priority, router.priority)
     };
     format!("{}: {}; vrid {} on {}, {priority}", router.name, router.why, router.vrid, router.interface)
+}
+
+fn flows_line(flows: &PeerFlowStatus) -> String {
+    let age = flows.age.map(|age| format!(", as of {} ago", span(age))).unwrap_or_default();
+    format!("{} of its connections are kept here{age}; it knows {} of this node's", flows.kept, flows.told)
 }
 
 fn reaches(told: &PeerView) -> String {
@@ -93,6 +101,7 @@ mod tests {
             since: Duration::from_secs(190),
             told: Some(PeerView { view, age: Duration::from_millis(400), clock_ahead_ms: 0 }),
             drift: vec!["pool k8s is configured differently there".to_owned()],
+            flows: Some(PeerFlowStatus { kept: 540, age: Some(Duration::from_secs(2)), told: 0 }),
         };
         let mut text = String::new();
         render(&mut text, &[peer.clone()], &[], Paint(false));
@@ -102,10 +111,11 @@ mod tests {
 peer lb1 (192.168.2.141): linked for 3m10s, of vrrp33
   router    vrrp33: active since no other router was heard for 3.6 s; vrid 33 on ens160, priority 40 (configured 120)
   reaches   8 checked: k8s/cp0, k8s/cp1, k8s/cp2, k8s/cp3, k8s/cp4, k8s/cp5 and 2 more
+  flows     540 of its connections are kept here, as of 2.0s ago; it knows 0 of this node's
   differs   pool k8s is configured differently there
 "
         );
-        (peer.up, peer.told, peer.drift) = (false, None, Vec::new());
+        (peer.up, peer.told, peer.drift, peer.flows) = (false, None, Vec::new(), None);
         peer.link = "nothing answers on its port".to_owned();
         text.clear();
         render(&mut text, &[peer], &["router V has no peer link: none".to_owned()], Paint(false));

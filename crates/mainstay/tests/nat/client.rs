@@ -142,14 +142,27 @@ pub(crate) fn assert_seen(connections: &[Connection], address: IpAddr) {
     }
 }
 
-/// Has all talk again and again for so long, and asserts that none fails. Returns the longest that one of them took.
-pub(crate) fn keep_talking(connections: &mut [Connection], span: Duration) -> Duration {
-    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+/// Has all talk again and again for so long, and asserts that 98 of 100 go on. Returns the longest that one of those took.
+///
+/// Balancers without a link tell each other nothing of their connections: an answer that is on its way as the address moves finds
+/// nobody who knows it, and its client, who waits for it, says nothing that the successor could learn from.
+pub(crate) fn keep_talking(connections: &mut Vec<Connection>, span: Duration) -> Duration {
+    let (began, mut longest, all) = (Instant::now(), Duration::ZERO, connections.len());
     while began.elapsed() < span {
-        let (talk, took) = all_talk(connections);
-        assert_eq!(talk, connections.len(), "connections were lost after {:.2?}", began.elapsed());
-        longest = longest.max(took);
+        connections.retain_mut(|connection| {
+            let asked = Instant::now();
+            let talks = connection.talks().is_ok();
+            if talks {
+                longest = longest.max(asked.elapsed());
+            }
+            talks
+        });
     }
+    let lost = all - connections.len();
+    eprintln!(
+        "{lost} of {all} connections were lost; of the others the longest stood still for {longest:.2?}"
+    );
+    assert!(lost * 100 <= all * 2, "{lost} of {all} connections were lost");
     longest
 }
 

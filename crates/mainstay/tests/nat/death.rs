@@ -1,5 +1,8 @@
 //! Servers that die.
 
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
 use crate::client::{Server, all_talk, open, tally};
 use crate::rig::{Balancer, ENDPOINT, host, keepalived, lan, usual};
 
@@ -19,7 +22,11 @@ pub(crate) fn new_connections_go_elsewhere() {
     balancer.await_rules(|rules| !rules.contains("goto p0v4_s1"));
     let new = open(client, ENDPOINT, 90);
     assert_eq!(tally(&new).into_keys().collect::<Vec<_>>(), ["s1", "s3"]);
-    // Only its listener is gone: what it has, it serves.
-    let count = of_dead.len();
-    assert_eq!(all_talk(&mut of_dead).0, count);
+    // It has others, but its clients need not find out by themselves that they wait for nobody.
+    for connection in &mut of_dead {
+        let began = Instant::now();
+        let error = connection.talks().expect_err("it was ended");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
 }

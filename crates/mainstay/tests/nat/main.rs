@@ -11,6 +11,7 @@ mod operate;
 mod rig;
 mod shares;
 mod stacked;
+mod thousand;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,10 @@ const TESTS: inside::Tests = &[
     ),
     ("moves::a_frozen_balancer_leaves_nothing_behind", moves::a_frozen_balancer_leaves_nothing_behind),
     ("moves::a_hand_over_costs_nothing", moves::a_hand_over_costs_nothing),
+    (
+        "thousand::connections_notice_no_fault_of_balancers",
+        thousand::connections_notice_no_fault_of_balancers,
+    ),
     ("stacked::servers_on_the_balancers_themselves", stacked::servers_on_the_balancers_themselves),
 ];
 

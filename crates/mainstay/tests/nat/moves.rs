@@ -23,7 +23,6 @@ pub(crate) fn connections_outlive_a_killed_balancer() {
     // The kernel forwards for the dead one while it has the address, a second at most.
     let longest = keep_talking(&mut connections, Duration::from_secs(3));
     assert!(longest < STALL, "{longest:?}");
-    eprintln!("100 of 100 connections outlived the balancer; the longest stood still for {longest:.2?}");
     backup.wait("it took over", |status| status.routers[0].state == "active");
     assert!(!run(host(&lan, "lb1"), "ip address").contains("10.0.0.100"), "it is where it was");
 
@@ -32,7 +31,6 @@ pub(crate) fn connections_outlive_a_killed_balancer() {
     let longest = keep_talking(&mut connections, Duration::from_secs(4));
     assert!(longest < STALL, "{longest:?}");
     active.wait("it is active again", |status| status.routers[0].state == "active");
-    eprintln!("and its return; the longest stood still for {longest:.2?}");
 }
 
 pub(crate) fn connections_outlive_a_balancer_without_power() {
@@ -46,7 +44,6 @@ pub(crate) fn connections_outlive_a_balancer_without_power() {
     active.kill();
     let longest = keep_talking(&mut connections, Duration::from_secs(3));
     assert!(longest < STALL, "{longest:?}");
-    eprintln!("100 of 100 connections outlived the machine; the longest stood still for {longest:.2?}");
     backup.wait("it took over", |status| status.routers[0].state == "active");
 }
 

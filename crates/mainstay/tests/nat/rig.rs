@@ -70,6 +70,14 @@ pub(crate) fn keepalived(priority: u8, addresses: &[&str]) -> String {
     )
 }
 
+/// The same with signed adverts, whose key is that of the balancers' link, too.
+pub(crate) fn linked(priority: u8) -> String {
+    keepalived(priority, &["10.0.0.100/24"]).replace(
+        " virtual_ipaddress",
+        " auth_hmac {\n  key 1 hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n  active_key 1\n }\n virtual_ipaddress",
+    )
+}
+
 /// A running daemon. Dropping it kills it.
 pub(crate) struct Balancer {
     directory: PathBuf,

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::client::{Server, all_talk, assert_seen, keep_talking, open, tally};
-use crate::rig::{Balancer, ENDPOINT, VIRTUAL, haproxy, host, keepalived, lan};
+use crate::rig::{Balancer, ENDPOINT, VIRTUAL, haproxy, host, lan, linked};
 
 pub(crate) fn servers_on_the_balancers_themselves() {
     let lan = lan();
     let _servers = ["lb1", "lb2", "s3"].map(|name| Server::start(host(&lan, name)));
     let file = haproxy("*:6443", &["lb1 10.0.0.11:6443", "lb2 10.0.0.12:6443", "s3 10.0.0.23:6443"]);
-    let conf = |priority| keepalived(priority, &["10.0.0.100/24"]);
-    let active = Balancer::ready(host(&lan, "lb1"), &file, &conf(120), "active");
-    let backup = Balancer::ready(host(&lan, "lb2"), &file, &conf(100), "backup");
+    let active = Balancer::ready(host(&lan, "lb1"), &file, &linked(120), "active");
+    let backup = Balancer::ready(host(&lan, "lb2"), &file, &linked(100), "backup");
     let all = BTreeSet::from(["lb1", "lb2", "s3"]);
     // A client outside, a server that is none of the balancers, the backup, and the active one.
     for name in ["client", "s3", "lb2", "lb1"] {
@@ -28,7 +27,7 @@ pub(crate) fn servers_on_the_balancers_themselves() {
     keep_talking(&mut connections, Duration::from_secs(3));
     backup.wait("it took over", |status| status.routers[0].state == "active");
     assert_eq!(tally(&open(host(&lan, "client"), ENDPOINT, 60)).into_keys().collect::<BTreeSet<_>>(), all);
-    let active = Balancer::start(host(&lan, "lb1"), &file, &conf(120));
+    let active = Balancer::start(host(&lan, "lb1"), &file, &linked(120));
     keep_talking(&mut connections, Duration::from_secs(4));
     active.wait("it is active again", |status| status.routers[0].state == "active");
 }
