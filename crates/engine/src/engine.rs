@@ -438,6 +438,10 @@ impl Engine {
             stopping: false,
             exited: false,
         };
+        if let Some(forwarding) = engine.forwarding().filter(|_| options.link) {
+            let addresses = forwarding.endpoints.iter().map(|own| own.address.ip());
+            engine.vrrp.expect_flows(&addresses.collect());
+        }
         engine.collect(now);
         engine
     }
@@ -477,7 +481,13 @@ impl Engine {
                 self.health.handle_agent_answered(server, attempt, answer, now);
             }
             Input::ConnectionErrors { server } => self.health.handle_connection_errors(server, now),
-            Input::Peer(input) => self.peers.handle(input, now),
+            Input::Peer(input) => {
+                if let PeerInput::Flows(flows) = &input {
+                    let told = flows.iter().flat_map(|of| of.whole.iter().map(|address| (of.peer, *address)));
+                    self.vrrp.handle_flows_told(&told.collect());
+                }
+                self.peers.handle(input, now);
+            }
             Input::Request { ticket, request } => self.handle_request(ticket, request, now),
             Input::Forwarded(result) => {
                 if let Some(forwarder) = &mut self.forwarder {

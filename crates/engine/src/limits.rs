@@ -198,5 +198,9 @@ pub const FLOWS_KEPT: Duration = Duration::from_secs(600);
 /// clients wait no longer than for one lost packet.
 pub const FLOWS_PATIENCE: Duration = Duration::from_millis(200);
 
+/// How long a backup leaves an address to an active router of lower priority that has not told of its flows: longer than a link takes
+/// to come back after a cut, when TCP sends again after up to 6.4 s.
+pub const FLOWS_AWAITED: Duration = Duration::from_secs(10);
+
 /// Bytes of messages about flows that wait to be read here: ten times the flows of [`FLOWS`].
 pub const FLOW_BYTES_WAITING: usize = 16 << 20;

@@ -143,6 +143,12 @@ impl Incoming {
         tables.filter(|table| table.peer == peer).map(|table| table.flows.len()).sum()
     }
 
+    /// Addresses of which a peer has told all flows, and goes on telling.
+    pub fn whole(&self, peer: PeerKey) -> impl Iterator<Item = IpAddr> {
+        let tables = self.whole.iter().filter(move |(_, table)| table.peer == peer && table.open);
+        tables.map(|(address, _)| *address)
+    }
+
     /// When a peer last told anything.
     pub fn heard(&self, peer: PeerKey) -> Option<Instant> {
         self.heard.get(&peer).copied()

@@ -8,6 +8,7 @@ mod incoming;
 mod outgoing;
 pub mod wire;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -74,12 +75,14 @@ impl FlowName {
 pub struct PeerKey(pub u64);
 
 /// How far the flows of this node and a peer are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerFlows {
     /// The peer's address.
     pub peer: IpAddr,
     /// Flows of the peer that are kept here.
     pub kept: usize,
+    /// Addresses of which all are.
+    pub whole: BTreeSet<IpAddr>,
     /// How old the latest word about them is; `None` if the peer never told of any.
     pub age: Option<Duration>,
     /// Flows of this node that the peer was told of.

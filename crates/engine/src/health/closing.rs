@@ -90,10 +90,12 @@ impl Health {
         let (Some(machine), Some(load)) = (health.servers.get(index), health.loads.servers.get(index)) else {
             return;
         };
+        // After an outage of all, a check that began in it says nothing yet of a server that may return next.
+        let took = machine.latest().map_or(Duration::ZERO, |(verdict, _)| verdict.took);
         if pool.outage.dead_server == DeadServer::Keep
             || !is_silent(found)
             || machine.usable()
-            || !health.has_refuge(view)
+            || !health.has_refuge(view, now.minus(took))
         {
             return;
         }
@@ -121,7 +123,7 @@ impl Health {
             let pool = usize::from(closing.server.pool.0);
             let (health, view) = (self.pools.get(pool), self.serving.pools.get(pool));
             // Nowhere to go any more. Should that change, the next check says so.
-            if !health.zip(view).is_some_and(|(health, view)| health.has_refuge(view)) {
+            if !health.zip(view).is_some_and(|(health, view)| health.has_refuge(view, now)) {
                 return false;
             }
             let index = usize::from(closing.server.server.0);
@@ -142,10 +144,12 @@ impl Health {
 
 impl PoolHealth {
     /// Whether clients have somewhere to go: a server that is selectable, and whose latest check does not say that it is
-    /// about to follow the others. A balancer that has lost its own network finds one server after the other dead.
-    fn has_refuge(&self, view: &PoolView) -> bool {
-        let passed =
-            |machine: &ServerHealth| machine.latest().is_none_or(|(verdict, _)| verdict.status.passed());
+    /// about to follow the others, and who has been there since `began`. A balancer that has lost its own network finds one
+    /// server after the other dead.
+    fn has_refuge(&self, view: &PoolView, began: Instant) -> bool {
+        let passed = |machine: &ServerHealth| {
+            machine.since() <= began && machine.latest().is_none_or(|(verdict, _)| verdict.status.passed())
+        };
         view.servers.iter().zip(&self.servers).any(|(server, machine)| server.selectable && passed(machine))
     }
 }

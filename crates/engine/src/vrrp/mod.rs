@@ -19,7 +19,7 @@ mod share;
 pub(crate) mod testing;
 pub mod track;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use self::complaints::Complaints;
@@ -214,6 +214,16 @@ impl Vrrp {
         if std::mem::replace(known, share) != share {
             self.apply_conditions(now);
         }
+    }
+
+    /// Has routers with addresses among these wait for flows before they take one from an active router.
+    pub(crate) fn expect_flows(&mut self, addresses: &BTreeSet<IpAddr>) {
+        self.routers.iter_mut().for_each(|router| router.expect_flows(addresses));
+    }
+
+    /// Takes in which peers have told all flows of which address.
+    pub(crate) fn handle_flows_told(&mut self, told: &BTreeSet<(IpAddr, IpAddr)>) {
+        self.routers.iter_mut().for_each(|router| router.handle_flows_told(told));
     }
 
     /// Takes in how a tracked file begins.

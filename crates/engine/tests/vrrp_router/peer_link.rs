@@ -1,5 +1,6 @@
 //! What a router makes of its peers' links: a process that is gone, a firewall that feigns it, and what health is worth.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -99,7 +100,7 @@ fn how_far_flows_are_the_same_is_seen_and_what_becomes_of_them_is_said() {
     let mut bench = follower(router(100));
     assert_eq!(bench.engine.status(bench.now).peers[0].flows, None, "the kernel forwards nothing");
     let age = Some(Duration::from_millis(500));
-    let flows = |peer| PeerFlows { peer, kept: 540, age, told: 7 };
+    let flows = |peer| PeerFlows { peer, kept: 540, whole: BTreeSet::new(), age, told: 7 };
     bench.handle(Input::Peer(PeerInput::Flows(vec![flows(OWN), flows(HIGHER)])));
     bench.pass(SECOND);
     let known = bench.engine.status(bench.now).peers[0].flows.clone().expect("it told of some");

@@ -219,7 +219,13 @@ impl<R: Fn(PeerInput)> Worker<R> {
                 self.waiting.fetch_sub(message.len(), Ordering::Relaxed);
                 self.tellers.insert(key, peer);
                 match Message::decode(&message) {
-                    Ok(message) => self.incoming.handle(key, message, clock::now()),
+                    Ok(message) => {
+                        // A router may wait for this to take the address.
+                        if matches!(message, Message::Whole(_)) {
+                            self.word_due = clock::now();
+                        }
+                        self.incoming.handle(key, message, clock::now());
+                    }
                     Err(what) => {
                         self.incoming.end(key);
                         self.complain(format!("{peer} told something that cannot be read: {what}"));
@@ -344,11 +350,12 @@ impl<R: Fn(PeerInput)> Worker<R> {
             (self.report)(PeerInput::Bound(format!("{FLOWS} connections in the kernel of one node")));
         }
         let mut peers: BTreeMap<IpAddr, PeerFlows> = BTreeMap::new();
-        let none = |peer| PeerFlows { peer, kept: 0, age: None, told: 0 };
+        let none = |peer| PeerFlows { peer, kept: 0, whole: BTreeSet::new(), age: None, told: 0 };
         for (&key, &peer) in &self.tellers {
             let flows = peers.entry(peer).or_insert_with(|| none(peer));
             let age = self.incoming.heard(key).map(|heard| now.since(heard));
             flows.kept += self.incoming.kept(key);
+            flows.whole.extend(self.incoming.whole(key));
             flows.age = flows.age.into_iter().chain(age).min();
         }
         for (&key, listener) in &self.listeners {

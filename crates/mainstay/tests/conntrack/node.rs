@@ -115,7 +115,7 @@ impl Node {
             match self.news.recv_timeout(PATIENCE) {
                 Ok(PeerInput::Flows(peers)) => {
                     last = peers.into_iter().find(|flows| flows.peer == self.peer).or(last);
-                    if let Some(flows) = last.filter(&wanted) {
+                    if let Some(flows) = last.clone().filter(&wanted) {
                         return flows;
                     }
                 }

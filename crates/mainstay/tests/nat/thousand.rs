@@ -228,9 +228,12 @@ pub(crate) fn connections_notice_no_fault_of_balancers() {
 
     scene.lan.plug(host(&scene.lan, "lb1"), false).expect("ip");
     scene.outlive("cut off", STALL_IN_SILENCE);
-    scene.active.take().expect("it runs").kill();
     scene.lan.plug(host(&scene.lan, "lb1"), true).expect("ip");
-    scene.restore("a cut");
+    scene.outlive("plugged in", STALL);
+    let back = scene.active.as_ref().expect("it runs");
+    // It knew nothing of what had become of the connections, and asked first.
+    back.wait("it is back", |status| status.routers[0].state == "active");
+    scene.outlive("back after a cut", STALL);
 
     let active = scene.active.take().expect("it runs");
     assert!(active.mainstay(&["handover"]).status.success());

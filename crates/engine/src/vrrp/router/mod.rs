@@ -17,6 +17,7 @@ mod addresses;
 mod authenticate;
 mod challenge;
 mod conflicts;
+mod courtesy;
 mod differences;
 mod drain;
 mod group;
@@ -36,6 +37,7 @@ use self::addresses::Addresses;
 use self::authenticate::authenticator;
 use self::challenge::Challenge;
 use self::conflicts::Defended;
+use self::courtesy::Courtesy;
 use self::differences::Differences;
 use self::group::Membership;
 pub(crate) use self::group::Standing;
@@ -73,6 +75,8 @@ pub(crate) struct Router {
     heard_checksum: Option<(IpAddr, ChecksumForm)>,
     /// From when on a lower-priority active router is no longer put up with (`preempt_delay`).
     preempt_from: Option<Instant>,
+    /// For how long it is put up with until it has told of its connections.
+    courtesy: Courtesy,
     /// Since when an operator wants this router to be the last resort.
     standing_by: Option<Instant>,
     /// The question to the active router that is under way.
@@ -174,6 +178,7 @@ impl Router {
             peer: None,
             heard_checksum: None,
             preempt_from: None,
+            courtesy: Courtesy::default(),
             standing_by: None,
             challenge: None,
             challenged: None,
@@ -404,6 +409,7 @@ impl Router {
         self.expect_nothing_of_group();
         self.enter(State::Active, why, now);
         (self.peer, self.preempt_from) = (None, None);
+        self.courtesy.end();
         self.counters.became_active += 1;
         self.advertise(self.priority(), now);
         self.cut_drain_short();
@@ -437,6 +443,7 @@ impl Router {
         self.expect_nothing_of_group();
         self.enter(State::Backup, why, now);
         self.preempt_from = None;
+        self.courtesy.end();
         self.listen_for(self.master_down(), now);
         let (router, reason) = (self.config.name.clone(), self.why.clone());
         self.say(VrrpEvent::BecameBackup { router, reason });

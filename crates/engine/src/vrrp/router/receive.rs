@@ -234,7 +234,7 @@ impl Router {
             // "Sooner": one who hands over says so again and again, which must not put the takeover off.
             let skew = self.skew_under(self.interval_under(advert));
             self.timers.set_sooner(Timer::ActiveDown, now.max(self.not_before), skew);
-        } else if self.yields_to(advert.priority, now) {
+        } else if self.yields_to(advert, now) {
             self.follow(advert, now);
             return;
         }
@@ -286,15 +286,19 @@ impl Router {
         }
     }
 
-    /// Whether a backup accepts a router with `priority` as the active one.
-    fn yields_to(&mut self, priority: Priority, now: Instant) -> bool {
-        if priority >= self.priority() {
+    /// Whether a backup accepts the sender as the active router.
+    fn yields_to(&mut self, advert: &Advert, now: Instant) -> bool {
+        if advert.priority >= self.priority() {
             self.preempt_from = None;
+            self.courtesy.end();
             return true;
         }
         match self.config.preempt {
             Preempt::Never => true,
-            Preempt::After(delay) => now < *self.preempt_from.get_or_insert(now + delay),
+            Preempt::After(delay) => {
+                now < *self.preempt_from.get_or_insert(now + delay)
+                    || self.courtesy.wait_for(advert.source, now)
+            }
         }
     }
 

@@ -99,7 +99,13 @@ impl Router {
             (Preempt::After(_), Some(from)) if now < from => {
                 format!("backup: {heard} < {own}, is put up with for {} more", Span(from.since(now)))
             }
-            (Preempt::After(_), _) => format!("backup: {heard} < {own}, takes over in {left}"),
+            (Preempt::After(_), _) => match self.courtesy.left(address, now) {
+                Some(more) => format!(
+                    "backup: {heard} < {own}, is put up with until it has told of its connections, for {} at most",
+                    Span(more)
+                ),
+                None => format!("backup: {heard} < {own}, takes over in {left}"),
+            },
         }
     }
 
