@@ -25,6 +25,8 @@ const CONNECTIONS: usize = 9_600;
 pub(crate) enum Product {
     /// Clients connect to the servers; the balancer's kernel routes.
     Direct,
+    /// mainstay, whose kernel forwards.
+    Nat,
     /// mainstay, proxy mode.
     Proxy,
     /// HAProxy with its defaults.
@@ -58,12 +60,13 @@ pub(crate) struct Running {
 }
 
 impl Product {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Direct, Self::Proxy, Self::Haproxy, Self::HaproxySplice, Self::Nginx];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Direct, Self::Nat, Self::Proxy, Self::Haproxy, Self::HaproxySplice, Self::Nginx];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Nat => "mainstay-nat",
             Self::Proxy => "mainstay",
             Self::Haproxy => "haproxy",
             Self::HaproxySplice => "haproxy-splice",
@@ -78,9 +81,13 @@ impl Product {
         let output = File::create(&said).map_err(|error| error.to_string())?;
         let (program, arguments, text) = match self {
             Self::Direct => return Ok(Running { child: None, targets: servers(shape.servers).collect() }),
-            Self::Proxy => (
+            Self::Nat | Self::Proxy => (
                 env!("CARGO_BIN_EXE_mainstay"),
-                format!("run --haproxy-cfg {} --socket {DIRECTORY}/admin.sock", file.display()),
+                format!(
+                    "run --forwarding {} --haproxy-cfg {} --socket {DIRECTORY}/admin.sock",
+                    if self == Self::Nat { "nat" } else { "proxy" },
+                    file.display()
+                ),
                 haproxy_cfg(shape, ""),
             ),
             Self::Haproxy => ("haproxy", format!("-db -f {}", file.display()), haproxy_cfg(shape, "")),

@@ -109,6 +109,12 @@ impl Report {
         for (name, meaning) in meanings {
             let _ = write!(text, "\n- {name}: {meaning}");
         }
+        if self.products.contains(&Product::Nat) {
+            text.push_str(
+                "\n- CPU of mainstay-nat: what the whole machine spends more than with clients that connect to the servers; its \
+                 connections cost the kernel memory, and no process",
+            );
+        }
         text
     }
 
@@ -127,12 +133,20 @@ impl Report {
         Some(Ratio { low: *ratios.first()?, middle: median(&ratios)?, high: *ratios.last()? })
     }
 
-    fn values(&self, workload: Workload, figure: Figure, product: Product) -> &[f64] {
-        self.values.get(&(workload, figure, product)).map_or(&[], Vec::as_slice)
+    /// One for each round. What the kernel forwards costs no process anything: its cost is what the machine spends more than
+    /// without anything in between.
+    fn values(&self, workload: Workload, figure: Figure, product: Product) -> Vec<f64> {
+        let measured = |figure, product| self.values.get(&(workload, figure, product)).cloned();
+        if (product, figure) != (Product::Nat, Figure::Cpu) {
+            return measured(figure, product).unwrap_or_default();
+        }
+        let all = measured(Figure::MachineCpu, Product::Nat).unwrap_or_default();
+        let direct = measured(Figure::MachineCpu, Product::Direct).unwrap_or_default();
+        all.iter().zip(direct).map(|(all, direct)| all - direct).collect()
     }
 
     fn cell(&self, workload: Workload, figure: Figure, product: Product) -> String {
-        let Some(middle) = median(self.values(workload, figure, product)) else { return String::new() };
+        let Some(middle) = median(&self.values(workload, figure, product)) else { return String::new() };
         if product == Product::Direct && matches!(figure, Figure::Cpu | Figure::Memory) {
             return "-".to_owned();
         }

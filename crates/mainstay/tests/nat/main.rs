@@ -31,8 +31,8 @@ const TESTS: inside::Tests = &[
     ("moves::a_frozen_balancer_leaves_nothing_behind", moves::a_frozen_balancer_leaves_nothing_behind),
     ("moves::a_hand_over_costs_nothing", moves::a_hand_over_costs_nothing),
     (
-        "thousand::connections_notice_no_fault_of_balancers",
-        thousand::connections_notice_no_fault_of_balancers,
+        "thousand::connections_notice_no_fault_of_balancers_and_no_change_of_servers",
+        thousand::connections_notice_no_fault_of_balancers_and_no_change_of_servers,
     ),
     ("stacked::servers_on_the_balancers_themselves", stacked::servers_on_the_balancers_themselves),
 ];

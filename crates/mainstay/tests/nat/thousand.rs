@@ -214,7 +214,7 @@ impl Scene {
     }
 }
 
-pub(crate) fn connections_notice_no_fault_of_balancers() {
+pub(crate) fn connections_notice_no_fault_of_balancers_and_no_change_of_servers() {
     let mut scene = Scene::new();
     scene.active.take().expect("it runs").kill();
     scene.outlive("killed", STALL);
@@ -234,6 +234,14 @@ pub(crate) fn connections_notice_no_fault_of_balancers() {
     // It knew nothing of what had become of the connections, and asked first.
     back.wait("it is back", |status| status.routers[0].state == "active");
     scene.outlive("back after a cut", STALL);
+
+    // Both choose among other servers then, and every connection stays where it is.
+    for state in ["maint", "ready"] {
+        for balancer in scene.active.iter().chain([&scene.backup]) {
+            assert!(balancer.mainstay(&["server", "cp/s3", state]).status.success());
+        }
+        scene.outlive(&format!("a server put to {state}"), STALL);
+    }
 
     let active = scene.active.take().expect("it runs");
     assert!(active.mainstay(&["handover"]).status.success());
