@@ -17,6 +17,8 @@ pub struct ServerLoad {
     /// Connections it holds now, connecting ones included (`scur`). Changed by [`ServerLoad::acquire`] and
     /// [`ServerLoad::release`] only.
     sessions: AtomicU32,
+    /// Connections that the kernel forwards to it now, as far as this node has their address.
+    pub forwarded: AtomicU32,
     /// Most connections it ever held at once (`smax`).
     pub sessions_max: AtomicU32,
     /// Connections that wait for this very server now (`qcur`).
@@ -137,6 +139,8 @@ pub struct PoolLoad {
     pub cursor: AtomicU64,
     /// Connections it has now, those that wait included (`scur`).
     pub sessions: AtomicU32,
+    /// Connections that the kernel forwards to its servers now.
+    pub forwarded: AtomicU32,
     /// Most connections it ever had at once (`smax`).
     pub sessions_max: AtomicU32,
     /// Connections it was given (`stot`).
@@ -224,6 +228,8 @@ impl PoolLoad {
 pub struct FrontendLoad {
     /// Connections it holds now (`scur`).
     pub sessions: AtomicU32,
+    /// Connections that the kernel forwards for it now.
+    pub forwarded: AtomicU32,
     /// Most connections it ever held at once (`smax`).
     pub sessions_max: AtomicU32,
     /// Connections it accepted (`conn_tot`).

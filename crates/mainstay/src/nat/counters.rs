@@ -3,13 +3,15 @@
 //! Owns [`Counters`]. The kernel counts packets of IP, so bytes are a little more here than what a proxy passes on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use mainstay_engine::plan::{FrontendId, ServerId};
+use mainstay_engine::forwarding::KernelForwarding;
+use mainstay_engine::plan::{FrontendId, PoolId, ServerId, ServerIndex};
 use mainstay_engine::serving::Serving;
 use mainstay_engine::time::Instant;
 use serde::Deserialize;
 
+use super::conntrack::Entry;
 use super::ruleset::{Counted, Subject, subject};
 
 /// What the kernel's counters showed when they were last read.
@@ -47,6 +49,38 @@ impl Counters {
         }
         self.shown = shown;
     }
+}
+
+/// Shows the connections of `entries` where those of a proxy are shown, in place of what was shown of the kernel's before.
+pub(super) fn show_connections(entries: &[Entry], forwarding: &KernelForwarding, serving: &Serving) {
+    let endpoints: BTreeMap<_, _> = forwarding.endpoints.iter().map(|own| (own.address, own)).collect();
+    let mut of_frontends: BTreeMap<FrontendId, u32> = BTreeMap::new();
+    let mut of_servers: BTreeMap<ServerId, u32> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.is_established()) {
+        let Some(endpoint) = endpoints.get(&entry.flow.endpoint) else { continue };
+        *of_frontends.entry(endpoint.frontend).or_default() += 1;
+        let servers = forwarding.pools.get(endpoint.pool).into_iter().flat_map(|pool| &pool.servers);
+        for server in servers.filter(|server| server.address == entry.flow.server) {
+            *of_servers.entry(server.id).or_default() += 1;
+        }
+    }
+    for (id, load) in (0..).map(FrontendId).zip(&serving.frontends) {
+        show(of_frontends.get(&id).copied().unwrap_or(0), &load.forwarded, &load.sessions_max);
+    }
+    for (id, pool) in (0..).map(PoolId).zip(&serving.pools) {
+        let mut all: u32 = 0;
+        for (index, server) in (0..).map(ServerIndex).zip(&pool.servers) {
+            let count = of_servers.get(&ServerId { pool: id, server: index }).copied().unwrap_or(0);
+            show(count, &server.load.forwarded, &server.load.sessions_max);
+            all = all.saturating_add(count);
+        }
+        show(all, &pool.load.forwarded, &pool.load.sessions_max);
+    }
+}
+
+fn show(count: u32, forwarded: &AtomicU32, most: &AtomicU32) {
+    forwarded.store(count, Ordering::Relaxed);
+    most.fetch_max(count, Ordering::Relaxed);
 }
 
 fn counters(text: &str) -> Vec<(String, Shown)> {
@@ -107,7 +141,7 @@ fn add(total: &AtomicU64, more: u64) {
 mod tests {
     use std::sync::Arc;
 
-    use mainstay_engine::plan::{Bind, Frontend, Plan, Pool, PoolId, Server};
+    use mainstay_engine::plan::{Bind, Frontend, Plan, Pool, Server};
     use mainstay_engine::{Engine, time};
 
     use super::*;

@@ -11,7 +11,7 @@ pub mod host;
 pub mod ruleset;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the kernel's counters are read.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// The kernel's connections are counted as often, or, in a table that takes long to read, after so many times as long.
+const LIST_PAUSE: u32 = 20;
 
 /// How long the end of the process waits for the table to go. Without the virtual addresses it does nothing.
 const END_PATIENCE: Duration = Duration::from_secs(2);
@@ -82,10 +85,13 @@ impl Nat {
         let (shown, counters) = (Arc::clone(&state), Counters::default());
         let conntrack = Conntrack::open()
             .map_err(|error| format!("cannot ask the kernel about its connections: {error}"))?;
+        let forwarding = Arc::new(forwarding.clone());
         let run = move || {
             let (installed, complaint) = (true, None);
             let worker = Worker {
                 inbox,
+                forwarding,
+                list_due: Instant::now(),
                 rules,
                 installed,
                 serving,
@@ -132,6 +138,9 @@ impl Drop for Nat {
 /// The thread's belongings.
 struct Worker<R> {
     inbox: Inbox<Letter>,
+    forwarding: Arc<KernelForwarding>,
+    /// When connections are counted next.
+    list_due: Instant,
     /// What is in force, or should be.
     rules: Ruleset,
     /// Whether the table is known to hold `rules`.
@@ -154,8 +163,8 @@ impl<R: Fn(Result<(), String>)> Worker<R> {
             for letter in self.inbox.take() {
                 match letter {
                     Letter::Forward(forwarding, serving) => {
-                        self.serving = serving;
-                        self.change(Ruleset::new(&forwarding));
+                        (self.serving, self.forwarding) = (serving, forwarding);
+                        self.change(Ruleset::new(&self.forwarding));
                     }
                     Letter::DeleteFlows(endpoints, server) => self.delete_flows(endpoints, server),
                     Letter::End => return self.close(),
@@ -164,6 +173,7 @@ impl<R: Fn(Result<(), String>)> Worker<R> {
             if counted.elapsed() >= COUNT_EVERY {
                 counted = Instant::now();
                 self.count();
+                self.count_connections();
             }
         }
     }
@@ -214,6 +224,21 @@ impl<R: Fn(Result<(), String>)> Worker<R> {
                 self.complaint = Some(reason);
             }
         }
+    }
+
+    /// Counts the connections to addresses that are here. What the kernel remembers of others is over, or somebody else's.
+    fn count_connections(&mut self) {
+        let begun = Instant::now();
+        if begun < self.list_due {
+            return;
+        }
+        let here = |endpoint: &SocketAddr| UdpSocket::bind(SocketAddr::new(endpoint.ip(), 0)).is_ok();
+        let endpoints = self.forwarding.endpoints.iter().map(|own| own.address).filter(here).collect();
+        match self.conntrack.list(&endpoints) {
+            Ok(entries) => counters::show_connections(&entries, &self.forwarding, &self.serving),
+            Err(error) => tracing::debug!("cannot count the connections of the kernel: {error}"),
+        }
+        self.list_due = begun + COUNT_EVERY.max(begun.elapsed() * LIST_PAUSE);
     }
 
     fn tell(&self, result: Result<(), String>) {

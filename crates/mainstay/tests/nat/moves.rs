@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mainstay::lab::time::wait_until;
+use mainstay::lab::topology::Lan;
 use nix::sys::signal::Signal;
 
 use crate::client::{Connection, Server, all_talk, keep_talking, open};
@@ -11,12 +12,21 @@ use crate::rig::{Balancer, ENDPOINT, PATIENCE, host, keepalived, lan, run, usual
 /// How long a connection may stand still: the other balancer takes over after 0.4 s, and retransmissions double.
 const STALL: Duration = Duration::from_secs(2);
 
+fn conf(priority: u8) -> String {
+    keepalived(priority, &["10.0.0.100/24"])
+}
+
+/// Three servers, and two balancers without a link, the first of which is active.
+fn pair(lan: &Lan, conf: impl Fn(u8) -> String) -> ([Server; 3], Balancer, Balancer) {
+    let servers = ["s1", "s2", "s3"].map(|name| Server::start(host(lan, name)));
+    let active = Balancer::ready(host(lan, "lb1"), &usual(), &conf(120), "active");
+    let backup = Balancer::ready(host(lan, "lb2"), &usual(), &conf(100), "backup");
+    (servers, active, backup)
+}
+
 pub(crate) fn connections_outlive_a_killed_balancer() {
     let lan = lan();
-    let _servers = ["s1", "s2", "s3"].map(|name| Server::start(host(&lan, name)));
-    let conf = |priority| keepalived(priority, &["10.0.0.100/24"]);
-    let active = Balancer::ready(host(&lan, "lb1"), &usual(), &conf(120), "active");
-    let backup = Balancer::ready(host(&lan, "lb2"), &usual(), &conf(100), "backup");
+    let (_servers, active, backup) = pair(&lan, conf);
     let client = host(&lan, "client");
     let mut connections = open(client, ENDPOINT, 100);
     active.kill();
@@ -35,10 +45,7 @@ pub(crate) fn connections_outlive_a_killed_balancer() {
 
 pub(crate) fn connections_outlive_a_balancer_without_power() {
     let lan = lan();
-    let _servers = ["s1", "s2", "s3"].map(|name| Server::start(host(&lan, name)));
-    let conf = |priority| keepalived(priority, &["10.0.0.100/24"]);
-    let active = Balancer::ready(host(&lan, "lb1"), &usual(), &conf(120), "active");
-    let backup = Balancer::ready(host(&lan, "lb2"), &usual(), &conf(100), "backup");
+    let (_servers, active, backup) = pair(&lan, conf);
     let mut connections = open(host(&lan, "client"), ENDPOINT, 100);
     lan.plug(host(&lan, "lb1"), false).expect("a cable");
     active.kill();
@@ -50,11 +57,9 @@ pub(crate) fn connections_outlive_a_balancer_without_power() {
 /// The frozen one's kernel has lost the address, gets packets for it all the same, and must have forgotten them when it is back.
 pub(crate) fn a_frozen_balancer_leaves_nothing_behind() {
     let lan = lan();
-    let _servers = ["s1", "s2", "s3"].map(|name| Server::start(host(&lan, name)));
     // Three adverts of a second each, and a skew: the address is nowhere for two seconds.
-    let conf = |priority| keepalived(priority, &["10.0.0.100/24"]).replace("advert_int 0.1", "advert_int 1");
-    let active = Balancer::ready(host(&lan, "lb1"), &usual(), &conf(120), "active");
-    let backup = Balancer::ready(host(&lan, "lb2"), &usual(), &conf(100), "backup");
+    let (_servers, active, backup) =
+        pair(&lan, |priority| conf(priority).replace("advert_int 0.1", "advert_int 1"));
     let client = host(&lan, "client");
     let mut connections = open(client, ENDPOINT, 30);
     active.signal(Signal::SIGSTOP);
@@ -82,10 +87,7 @@ pub(crate) fn a_frozen_balancer_leaves_nothing_behind() {
 
 pub(crate) fn a_hand_over_costs_nothing() {
     let lan = lan();
-    let _servers = ["s1", "s2", "s3"].map(|name| Server::start(host(&lan, name)));
-    let conf = |priority| keepalived(priority, &["10.0.0.100/24"]);
-    let active = Balancer::ready(host(&lan, "lb1"), &usual(), &conf(120), "active");
-    let backup = Balancer::ready(host(&lan, "lb2"), &usual(), &conf(100), "backup");
+    let (_servers, active, backup) = pair(&lan, conf);
     let client = host(&lan, "client");
     let mut connections = open(client, ENDPOINT, 30);
     assert!(active.mainstay(&["handover"]).status.success());

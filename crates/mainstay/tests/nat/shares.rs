@@ -38,6 +38,15 @@ pub(crate) fn go_by_weight_and_servers_see_the_endpoint() {
     for bytes in [pool.counters.bytes_in, pool.counters.bytes_out, frontend.counters.bytes_in] {
         assert!((least..most).contains(&bytes), "{bytes}");
     }
+    balancer.wait("those that are there are counted", |status| {
+        let servers = status.pools[0].servers.iter().map(|server| u64::from(server.sessions));
+        servers.eq(counted.iter().copied())
+            && (status.frontends[0].sessions, status.pools[0].sessions) == (400, 400)
+    });
+    drop(connections);
+    balancer.wait("and those that have gone are not", |status| {
+        (status.frontends[0].sessions, status.pools[0].sessions) == (0, 0)
+    });
     let said = balancer.status();
     assert!(said.contains("kernel forwarding of 10.0.0.100:6443: in force for "), "{said}");
 }

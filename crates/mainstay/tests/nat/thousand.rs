@@ -33,8 +33,8 @@ const SPAN: Duration = Duration::from_secs(4);
 const STALL: Duration = Duration::from_millis(500);
 
 /// The same where nothing tells the successor but silence, for 0.36 s: what is sent in the first moments of that is sent again after
-/// 0.2 s, which is too early, and then after 0.6 s (RFC 6298).
-const STALL_IN_SILENCE: Duration = Duration::from_secs(1);
+/// 0.2 s or, where answers came late before, a bit more, which is too early, and then after three times as long (RFC 6298).
+const STALL_IN_SILENCE: Duration = Duration::from_secs(3);
 
 /// What a client says: it wants to hear something all the time, or it says something all the time and hears it again.
 const WATCH: u8 = b'w';
