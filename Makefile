@@ -28,7 +28,7 @@ timing:
 
 # mainstay beside HAProxy and nginx, in one run: about forty minutes on a quiet machine. Needs Debian's haproxy, nginx and
 # libnginx-mod-stream; less by BENCH="--products mainstay,haproxy --workloads W1,W2 --rounds 3". What is published:
-# BENCH="--rounds 5 --write docs".
+# BENCH="--rounds 5 --write".
 BENCH ?=
 bench:
 	cargo bench --package mainstay --bench side_by_side -- $(BENCH)

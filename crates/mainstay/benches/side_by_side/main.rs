@@ -26,6 +26,9 @@ use product::Product;
 use report::Report;
 use workload::Workload;
 
+/// Where the documentation is.
+const DOCUMENTATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+
 /// What the command line asks for.
 struct Options {
     rounds: usize,
@@ -33,7 +36,7 @@ struct Options {
     seconds: Duration,
     products: Vec<Product>,
     workloads: Vec<Workload>,
-    /// Where `performance.md` and `performance.svg` are written.
+    /// Where `performance.md` and `performance.svg` are written, if they are.
     directory: Option<PathBuf>,
 }
 
@@ -124,11 +127,11 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--products" => {
                 options.products = pick(&value()?, &Product::ALL, |product| product.name().into())?;
             }
-            "--write" => options.directory = Some(PathBuf::from(value()?)),
+            "--write" => options.directory = Some(PathBuf::from(DOCUMENTATION)),
             "--workloads" => options.workloads = pick(&value()?, &Workload::ALL, Workload::name)?,
             other => {
                 return Err(format!(
-                    "`{other}` is none of --rounds N, --seconds N, --products A,B, --workloads A,B, --write DIRECTORY"
+                    "`{other}` is none of --rounds N, --seconds N, --products A,B, --workloads A,B, --write"
                 ));
             }
         }

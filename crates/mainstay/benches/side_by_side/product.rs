@@ -149,18 +149,23 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let processes = self.processes();
-        // The first one last would start the others again.
-        for process in processes.iter().rev() {
-            let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
-        }
-        if let Some(child) = &mut self.child {
-            let _ = child.wait();
-        }
-        // Until they have ended, their sockets are in the way of the next product.
+        let Some(child) = &mut self.child else { return };
+        let signal = |signal: &str, process: u32| {
+            let _ = Command::new("kill").args([signal, &process.to_string()]).status();
+        };
+        // Asked, it takes its rules out of the kernel, which the next product would be measured with.
+        signal("-TERM", child.id());
         let begun = Instant::now();
-        while processes.iter().any(|&process| is_running(process)) && begun.elapsed() < START {
+        while processes.iter().any(|&process| is_running(process)) {
+            let _ = child.try_wait();
+            if begun.elapsed() > START {
+                processes.iter().rev().for_each(|&process| signal("-KILL", process));
+                let _ = child.wait();
+                return;
+            }
             thread::sleep(Duration::from_millis(1));
         }
+        let _ = child.wait();
     }
 }
 

@@ -98,7 +98,7 @@ impl Report {
         let mut meanings: Vec<(Cow<'_, str>, &str)> = Vec::new();
         for workload in &self.workloads {
             let name = if workload.grows() {
-                workload.name().trim_start_matches(char::is_numeric).trim().to_owned().into()
+                workload.name().trim_start_matches(|c: char| c.is_numeric() || c == '-').to_owned().into()
             } else {
                 workload.name()
             };

@@ -92,9 +92,9 @@ impl Workload {
             Self::Bulk => "W3".into(),
             Self::Idle => "W4".into(),
             Self::RequestsBesideIdle => "W5".into(),
-            Self::Connections(count) => format!("{count} connections").into(),
-            Self::Servers(count) => format!("{count} servers").into(),
-            Self::Endpoints(count) => format!("{count} endpoints").into(),
+            Self::Connections(count) => format!("{count}-connections").into(),
+            Self::Servers(count) => format!("{count}-servers").into(),
+            Self::Endpoints(count) => format!("{count}-endpoints").into(),
         }
     }
 
