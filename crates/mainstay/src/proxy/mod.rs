@@ -290,7 +290,9 @@ impl Proxy {
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.wake_all();
-        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
+        // Taken out first: whoever probes meanwhile need not wait for them.
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             // A thread that panicked has said so.
             let _ = thread.join();
         }

@@ -147,20 +147,26 @@ fn hatop_draws_its_screen() {
     let _ = hatop.wait();
 }
 
-#[test]
-fn the_exporter_for_prometheus_understands_every_line() {
-    let (place, port, own) = (Place::new("clients-exporter"), free_port(), free_port());
-    let (_daemon, stats) = start(&place, port);
-    let _client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    say_until(&stats, "show stat", &["api,FRONTEND,,,1,"]);
+/// What Prometheus' exporter for HAProxy makes of the statistics that are found there.
+pub(super) fn exported(scrape: &str) -> String {
+    let own = free_port();
     let exporter = Command::new("prometheus-haproxy-exporter")
-        .arg(format!("--haproxy.scrape-uri=unix:{stats}"))
+        .arg(format!("--haproxy.scrape-uri={scrape}"))
         .arg(format!("--web.listen-address=127.0.0.1:{own}"))
         .stderr(Stdio::null())
         .spawn()
         .expect("it is installed: tools/install-test-tools");
     let _exporter = Killed(exporter);
-    let (_, text) = ask(own, "GET /metrics");
+    ask(own, "GET /metrics").1
+}
+
+#[test]
+fn the_exporter_for_prometheus_understands_every_line() {
+    let (place, port) = (Place::new("clients-exporter"), free_port());
+    let (_daemon, stats) = start(&place, port);
+    let _client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    say_until(&stats, "show stat", &["api,FRONTEND,,,1,"]);
+    let text = exported(&format!("unix:{stats}"));
     for line in [
         "haproxy_up 1",
         "haproxy_exporter_csv_parse_failures_total 0",

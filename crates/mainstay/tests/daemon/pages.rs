@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::metrics::{Killed, ask, families};
+use super::clients::exported;
+use super::metrics::{Killed, families};
 use super::*;
 
 /// `admin:secret`, `carol:pass` and `bob:b:ob`.
@@ -387,15 +388,7 @@ fn metrics_have_haproxys_names_there() {
 #[test]
 fn the_exporter_for_prometheus_scrapes_the_page() {
     let pair = Pair::start("pages-exporter");
-    let own = free_port();
-    let exporter = Command::new("prometheus-haproxy-exporter")
-        .arg(format!("--haproxy.scrape-uri=http://admin:secret@127.0.0.1:{}/stats;csv", pair.ours.stats))
-        .arg(format!("--web.listen-address=127.0.0.1:{own}"))
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it is installed: tools/install-test-tools");
-    let _exporter = Killed(exporter);
-    let (_, text) = ask(own, "GET /metrics");
+    let text = exported(&format!("http://admin:secret@127.0.0.1:{}/stats;csv", pair.ours.stats));
     for line in [
         "haproxy_up 1",
         "haproxy_exporter_csv_parse_failures_total 0",

@@ -10,6 +10,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::haproxy::{Kind, Tree, Word, codes};
 use crate::config::lower::haproxy::line::{Line, bad_value, missing};
 use crate::config::lower::haproxy::proxy::{Given, Mode, Proxy};
+use crate::config::lower::haproxy::value::{TimeProblem, microseconds};
 use crate::config::source::Span;
 use crate::plan::{
     Access, AccessRule, Account, Acl, Condition, Expression, Fetch, NodeName, Pages, Pattern, StatisticsPage,
@@ -297,25 +298,13 @@ fn refresh(word: Option<&Word>, line: &Line<'_>) -> Result<Duration, Box<Diagnos
         return Err(Box::new(missing(line.span, "`stats refresh` needs a time, such as `10s`".to_owned())));
     };
     let text = word.text.as_str();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    const UNITS: [(&str, u128); 6] = [
-        ("us", 1),
-        ("ms", 1_000),
-        ("s", 1_000_000),
-        ("m", 60_000_000),
-        ("h", 3_600_000_000),
-        ("d", 86_400_000_000),
-    ];
-    let length = match unit {
-        "" => Some(1_000_000),
-        unit => UNITS.iter().find(|(known, _)| unit.starts_with(known)).map(|(_, length)| *length),
+    let seconds = match microseconds(text, 1_000_000) {
+        Ok((time, _)) => u64::try_from(time.div_ceil(1_000_000)).ok(),
+        Err(TimeProblem::TooLong) => None,
+        Err(TimeProblem::Unreadable) => {
+            return Err(Box::new(bad_value(word, "`stats refresh` takes a time, such as `10s`")));
+        }
     };
-    let (false, Some(length)) = (number.is_empty(), length) else {
-        return Err(Box::new(bad_value(word, "`stats refresh` takes a time, such as `10s`")));
-    };
-    let time = number.parse::<u128>().ok().and_then(|number| number.checked_mul(length));
-    let seconds = time.and_then(|time| u64::try_from(time.div_ceil(1_000_000)).ok());
     match seconds.filter(|seconds| *seconds <= LONGEST_REFRESH) {
         Some(seconds) => Ok(Duration::from_secs(seconds)),
         None => {

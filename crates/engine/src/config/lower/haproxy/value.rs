@@ -16,34 +16,34 @@ const LONGEST: u128 = 2_147_483_647_000;
 
 /// A whole number and a unit, milliseconds without one; and what follows, which HAProxy passes over.
 pub(super) fn time(text: &str) -> Result<(Duration, &str), TimeProblem> {
+    let (time, after) = microseconds(text, 1_000)?;
+    if time > LONGEST {
+        return Err(TimeProblem::TooLong);
+    }
+    // Timers count milliseconds, and round up.
+    let time = u64::try_from(time.div_ceil(1_000)).map_err(|_| TimeProblem::TooLong)?;
+    Ok((Duration::from_millis(time), after))
+}
+
+/// A whole number and a unit, in microseconds, of which a number without a unit has `bare` each; and what follows.
+pub(super) fn microseconds(text: &str, bare: u128) -> Result<(u128, &str), TimeProblem> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(digits);
-    const UNITS: [(&str, u128); 7] = [
+    const UNITS: [(&str, u128); 6] = [
         ("us", 1),
         ("ms", 1_000),
         ("s", 1_000_000),
         ("m", 60_000_000),
         ("h", 3_600_000_000),
         ("d", 86_400_000_000),
-        ("", 1_000),
     ];
-    let unit = UNITS.iter().find_map(|(unit, length)| Some((rest.strip_prefix(unit)?, *length, *unit)));
-    let (after, microseconds) = match unit {
-        Some((after, length, unit)) if !unit.is_empty() || after.is_empty() => (after, length),
-        _ => return Err(TimeProblem::Unreadable),
-    };
-    if number.is_empty() {
+    let unit = UNITS.iter().find_map(|(unit, length)| Some((rest.strip_prefix(unit)?, *length)));
+    let unit = unit.or_else(|| rest.is_empty().then_some((rest, bare)));
+    let (false, Some((after, length))) = (number.is_empty(), unit) else {
         return Err(TimeProblem::Unreadable);
-    }
+    };
     let number: u128 = number.parse().map_err(|_| TimeProblem::TooLong)?;
-    match number.checked_mul(microseconds) {
-        // Timers count milliseconds, and round up.
-        Some(time) if time <= LONGEST => {
-            let time = u64::try_from(time.div_ceil(1_000)).map_err(|_| TimeProblem::TooLong)?;
-            Ok((Duration::from_millis(time), after))
-        }
-        _ => Err(TimeProblem::TooLong),
-    }
+    number.checked_mul(length).map(|time| (time, after)).ok_or(TimeProblem::TooLong)
 }
 
 /// The number that a text begins with, as C's `atol` reads it: HAProxy takes some of its arguments so.
